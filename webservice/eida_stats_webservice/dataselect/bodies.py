@@ -11,7 +11,7 @@ from eida_stats_webservice.dataselect.key_sums import KeySums
 from eida_stats_webservice.payloads.bodies import PayloadBodies, name_damaged
 
 # Bounds the memory. All payloads are read once more for each so many keys.
-_KEYS_AT_ONCE = 1 << 15
+_KEYS_AT_ONCE = 1 << 17
 
 
 class DataselectBodies:

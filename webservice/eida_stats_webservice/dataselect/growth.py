@@ -21,14 +21,14 @@ class Correction:
         added: the rows of the new payload, in the order of their keys; none if payloads are only withdrawn.
 
     Attributes:
-        rebuilt: the keys of rows that lose clients or have smaller counts. Their sums have to be built again from
-            all payloads. It is complete when all growth has been read.
+        rebuilt: the keys of rows that lose clients or have smaller counts, in order. Their sums have to be built
+            again from all payloads. It is complete when all growth has been read.
     """
 
     def __init__(self, withdrawn: Sequence[Iterable[Row]], added: Iterable[Row]) -> None:
         self._old = _merge(withdrawn)
         self._new = added
-        self.rebuilt: set[Key] = set()
+        self.rebuilt: list[Key] = []
 
     def growth(self) -> Iterator[Row]:
         """Yield rows to add to the sums, where the new payload only adds to the withdrawn ones."""
@@ -37,7 +37,7 @@ class Correction:
         for new in self._new:
             key = new.key
             while old is not None and old[0] < key:
-                self.rebuilt.add(old[0])
+                self.rebuilt.append(old[0])
                 old = next(remaining, None)
             if old is None or old[0] != key:
                 yield new
@@ -46,12 +46,12 @@ class Correction:
             if astuple(new) != astuple(old[1]):
                 growth = subtract_row(new, old[1])
                 if growth is None:
-                    self.rebuilt.add(key)
+                    self.rebuilt.append(key)
                 else:
                     yield growth
             old = next(remaining, None)
         if old is not None:
-            self.rebuilt.update((old[0], *(key for key, _ in remaining)))
+            self.rebuilt += (old[0], *(key for key, _ in remaining))
 
 
 def _merge(payloads: Sequence[Iterable[Row]]) -> Iterable[Row]:
