@@ -131,6 +131,10 @@ DELETE FROM dataselect_stats_by_country WHERE node_id = :node_id AND date IN :da
 -- name: remove_by_station(node_id, days)!
 DELETE FROM dataselect_stats_by_station WHERE node_id = :node_id AND date IN :days;
 
+-- name: add_staging_keys()!
+-- Add the keys of the staging rows.
+INSERT INTO staging_keys SELECT date, network, station, location, channel, country FROM staging;
+
 -- name: remove_keys_of_stats(node_id)!
 -- Delete a node's rows with some keys before they are computed again.
 DELETE FROM dataselect_stats

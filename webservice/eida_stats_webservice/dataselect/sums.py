@@ -1,7 +1,7 @@
 """The tables of sums: monthly statistics by stream and country, and their roll-ups."""
 
 import datetime
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -32,7 +32,7 @@ class Sums:
         self._queries.merge_stats(connection, node_id=node.id)
         self._merge_roll_ups(connection, node)
 
-    def rebuild(self, connection: Any, node: Node, keys: Collection[Key], sums: Iterable[Iterable[Row]]) -> None:
+    def rebuild(self, connection: Any, node: Node, keys: Collection[Key], sums: Iterable[Sequence[Row]]) -> None:
         """Replace the sums of some keys, and build the roll-ups that change again.
 
         Args:
@@ -45,21 +45,25 @@ class Sums:
         self._create_staging(connection)
         self._queries.create_staging_keys(connection)
         self._queries.empty_staging_keys(connection)
+        empty = dict.fromkeys(keys)
+        for rows in sums:
+            self._load(connection, rows)
+            for row in rows:
+                empty.pop(row.key, None)
+        self._queries.add_staging_keys(connection)
         self._database.load_rows(
             connection,
             self._queries.load_staging_keys,
-            keys,
+            empty,
             to_line=_write_key,
             to_parameters=_list_key_parameters,
         )
-        for rows in sums:
-            self._load(connection, rows)
         self._queries.prepare_rebuild(connection)
+        self._queries.remove_keys_of_stats(connection, node_id=node.id)
+        self._queries.insert_summed_stats(connection, node_id=node.id)
+        self._queries.remove_keys_by_network_country(connection, node_id=node.id)
+        self._queries.restore_keys_by_network_country(connection, node_id=node.id)
         for change in (
-            self._queries.remove_keys_of_stats,
-            self._queries.insert_summed_stats,
-            self._queries.remove_keys_by_network_country,
-            self._queries.restore_keys_by_network_country,
             self._queries.remove_keys_by_network,
             self._queries.restore_keys_by_network,
             self._queries.remove_keys_by_country,
