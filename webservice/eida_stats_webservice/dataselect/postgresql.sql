@@ -34,6 +34,13 @@ TRUNCATE staging_keys;
 -- Sort the rows of a month without a file.
 SET LOCAL work_mem = '64MB';
 
+-- name: hash_sums()!
+-- Do not sort the rows of large groups. Each group takes 128 kB; beyond twice work_mem, rows wait in a file.
+SET LOCAL enable_hashagg = on;
+
+-- name: sort_sums()!
+SET LOCAL enable_hashagg = off;
+
 -- name: load_staging()!
 COPY staging FROM STDIN;
 

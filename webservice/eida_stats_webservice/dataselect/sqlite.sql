@@ -33,6 +33,13 @@ DELETE FROM temp.staging_keys;
 -- Do nothing: SQLite has no limit of its own for sorting.
 SELECT 1;
 
+-- name: hash_sums()!
+-- Do nothing: SQLite always sorts.
+SELECT 1;
+
+-- name: sort_sums()!
+SELECT 1;
+
 -- name: load_staging(date, network, station, location, channel, country, bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients)*!
 INSERT INTO temp.staging VALUES (
     :date, :network, :station, :location, :channel, :country,

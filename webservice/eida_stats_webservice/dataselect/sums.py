@@ -62,7 +62,9 @@ class Sums:
         self._queries.remove_keys_of_stats(connection, node_id=node.id)
         self._queries.insert_summed_stats(connection, node_id=node.id)
         self._queries.remove_keys_by_network_country(connection, node_id=node.id)
+        self._queries.hash_sums(connection)
         self._queries.restore_keys_by_network_country(connection, node_id=node.id)
+        self._queries.sort_sums(connection)
         for change in (
             self._queries.remove_keys_by_network,
             self._queries.restore_keys_by_network,
