@@ -10,10 +10,12 @@ FROM registry_state;
 -- name: version_before(day)^
 -- Return the revisions and times of the last changes of nodes and networks, and of the payloads that begin before a day.
 -- A change of a payload sets its revision to the next one of its node, so each change increases the sum.
-WITH payloads_before AS (
-    SELECT max(revision) AS revision, max(created_at) AS created_at, max(withdrawn_at) AS withdrawn_at
-    FROM payloads WHERE starts_at < :day GROUP BY node_id
+WITH latest AS (
+    SELECT id AS node_id, (SELECT max(revision) FROM payloads WHERE node_id = nodes.id AND starts_at < :day) AS revision
+    FROM nodes
+), changed AS (
+    SELECT created_at, withdrawn_at FROM payloads JOIN latest USING (node_id, revision)
 )
-SELECT revision, (SELECT COALESCE(sum(revision), 0) FROM payloads_before),
-    changed_at, (SELECT max(created_at) FROM payloads_before), (SELECT max(withdrawn_at) FROM payloads_before)
+SELECT revision, (SELECT COALESCE(sum(revision), 0) FROM latest),
+    changed_at, (SELECT max(created_at) FROM changed), (SELECT max(withdrawn_at) FROM changed)
 FROM registry_state;
