@@ -38,6 +38,7 @@ _QUESTIONS = (
     "network=N7&details=month,country",
     "level=network&country=AF",
     "level=network&hllvalues=true",
+    "usage?network=N7&details=month,country",
 )
 
 # In half of the networks, most countries have the same few clients.
@@ -118,10 +119,11 @@ def _measure_question(
     """Return the seconds without MIN_CLIENTS, and those with it: of the first query, after a POST, and again."""
 
     def ask(url: str) -> float:
-        query = f"{url}/dataselect/public?{PERIOD}&{question}"
+        query = f"{url}/{path or 'dataselect/public'}?{PERIOD}&{parameters}"
         return seconds_of(lambda: session.get(query).raise_for_status())
 
     without, with_minimum = urls
+    path, _, parameters = question.rpartition("?")
     plain: list[float] = []
     first: list[float] = []
     posted: list[float] = []

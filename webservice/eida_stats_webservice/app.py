@@ -27,6 +27,7 @@ from eida_stats_webservice.payloads import submission
 from eida_stats_webservice.payloads.intake import PayloadIntake
 from eida_stats_webservice.payloads.repository import PayloadRepository
 from eida_stats_webservice.query import routes as query
+from eida_stats_webservice.query.decisions import Decisions
 from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.registry import routes as registry
 from eida_stats_webservice.registry.repository import RegistryRepository
@@ -108,13 +109,14 @@ def create_app(config: Config | None = None) -> Flask:
     # All nodes of a federation may send in the same minute. The limits together leave some threads free.
     node_limit = ConcurrencyLimit(at_once=4, waiting=44)
     query_limit = ConcurrencyLimit(at_once=4, waiting=8)
+    decisions = Decisions()
     budget = Budget(_BODIES_AT_ONCE * config.max_payload_bytes)
     submission_limits = submission.SubmissionLimits(node_limit, budget, config.max_payload_bytes)
     # gpg takes some milliseconds, or a second for a token that is made to keep it busy.
     eas_limit = ConcurrencyLimit(at_once=2, waiting=4, wait_seconds=5)
     authenticator = Authenticator(nodes, _create_verifier(config), eas_limit, failures.check)
     connections = create_parts(config, database, nodes, query_limit)
-    archive = create_archive(config, database, nodes, statistics, authenticator, query_limit)
+    archive = create_archive(config, database, nodes, statistics, authenticator, query_limit, decisions)
     maker = ReportMaker(statistics, nodes, stored, config.privacy, _create_describe(config))
     # Errors of reports and of the dashboard are pages.
     show_error = dashboard.make_error_answer(maker, nodes)
@@ -135,8 +137,10 @@ def create_app(config: Config | None = None) -> Flask:
             submission_limits,
         ),
         payloads.create_blueprint(stored, nodes, node_limit),
-        query.create_blueprint(DATASELECT, statistics, nodes, query_limit, authenticator, config.privacy),
-        query.create_blueprint(RINGSERVER, statistics, nodes, query_limit, authenticator, config.privacy),
+        *(
+            query.create_blueprint(cube, statistics, nodes, query_limit, authenticator, config.privacy, decisions)
+            for cube in (DATASELECT, RINGSERVER)
+        ),
         metrics.create_blueprint(stored.find_newest_days_by_kind, config.metrics_token, *connections.collectors),
         *connections.routes,
         *archive.routes,
@@ -148,7 +152,7 @@ def create_app(config: Config | None = None) -> Flask:
         *with_tokens,
         report_routes,
         live_page,
-        usage.create_blueprint(statistics, nodes, query_limit, config.privacy),
+        usage.create_blueprint(statistics, nodes, query_limit, config.privacy, decisions),
         registry.create_blueprint(nodes),
         health.create_blueprint(
             partial(

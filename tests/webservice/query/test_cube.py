@@ -19,6 +19,7 @@ from eida_stats_webservice.auth.authenticator import Authenticator
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.dataselect.cube import DATASELECT
 from eida_stats_webservice.query import routes
+from eida_stats_webservice.query.decisions import Decisions
 from eida_stats_webservice.query.model import StatisticsQuery
 from eida_stats_webservice.query.sql import compose
 from eida_stats_webservice.registry.models import PUBLIC, Viewer
@@ -54,7 +55,7 @@ def client(store: Store, store_uri: str, service_settings: dict[str, Any]) -> Fl
     limit = ConcurrencyLimit(at_once=4, waiting=4)
     authenticator = Authenticator(store.registry, None, limit, lambda _address: None)
     blueprint = routes.create_blueprint(
-        STREAMING, store.statistics, store.registry, limit, authenticator, config.privacy
+        STREAMING, store.statistics, store.registry, limit, authenticator, config.privacy, Decisions()
     )
     app.register_blueprint(blueprint, url_prefix=PREFIX)
     return app.test_client()

@@ -3,13 +3,21 @@
 import datetime
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from eida_statistics.payload import Payload
+from eida_stats_webservice.app import create_app
+from eida_stats_webservice.config import Config
+from eida_stats_webservice.query import suppression
 from eida_stats_webservice.query.decisions import Decisions
+from eida_stats_webservice.query.model import Statistic
+from eida_stats_webservice.query.small_groups import find_suppressed
 from support.node_client import make_node
 from support.payloads import payload, row, sketch
-from support.stores import Store
+from support.service import PREFIX
+from support.stores import ON_ONE_STORE, Store
 
 NOVEMBER, DECEMBER = datetime.date(2026, 11, 1), datetime.date(2026, 12, 1)
 
@@ -45,7 +53,11 @@ def keeper(store: Store) -> Keeper:
 
 
 def make_payload(*days: str, clients: tuple[int, ...] = (1,), **more: Any) -> Payload:
-    rows = [row(month=f"{month}-01", clients=sketch(clients)) for month in sorted({day[:7] for day in days})]
+    rows = [
+        row(month=f"{month}-01", network=network, clients=sketch(clients))
+        for month in sorted({day[:7] for day in days})
+        for network in ("FR", "GE")
+    ]
     return payload(*rows, days_coverage=[*days], **more)
 
 
@@ -89,6 +101,32 @@ def test_changes_of_nodes_and_networks_end_decisions(store: Store, keeper: Keepe
         change()
         assert keeper.makes_again()
         assert not keeper.makes_again()
+
+
+@ON_ONE_STORE
+@pytest.mark.parametrize("path", ["dataselect/public", "ringserver/public", "usage", "holdings/public"])
+def test_all_public_answers_keep_decisions(
+    store: Store, service_uri: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.dataselect.ingest(make_node(store, "GFZ")[0], make_payload("2026-10-30", clients=(1, 2, 3)))
+    decided: list[int] = []
+
+    def decide(cells: list[Statistic], *others: Any) -> NDArray[np.bool_]:
+        decided.append(len(cells))
+        return find_suppressed(cells, *others)
+
+    monkeypatch.setattr(suppression, "find_suppressed", decide)
+    client = create_app(Config(service_uri, min_clients=2)).test_client()
+
+    def query(network: str) -> int:
+        parameters = f"start=2026-10&end=2026-10&level=network&network={network}"
+        answer = client.get(f"{PREFIX}/{path}?{parameters}")
+        assert answer.status_code == 200, answer.text
+        return len(decided)
+
+    first = query("GE")
+    assert first > 0
+    assert query("FR") == first
 
 
 def test_a_restored_database_ends_decisions(store: Store, keeper: Keeper) -> None:

@@ -16,6 +16,7 @@ from eida_stats_webservice.archive.shards import ShardRepository
 from eida_stats_webservice.auth.authenticator import Authenticator
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.database.base import Database
+from eida_stats_webservice.query.decisions import Decisions
 from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.concurrency import ConcurrencyLimit
@@ -42,6 +43,7 @@ def create_archive(
     statistics: StatisticsRepository,
     authenticator: Authenticator,
     query_limit: ConcurrencyLimit,
+    decisions: Decisions,
 ) -> ArchiveParts:
     """Create the parts.
 
@@ -52,6 +54,7 @@ def create_archive(
         statistics: the statistics, which holdings are shown next to.
         authenticator: identifies the clients of restricted holdings.
         query_limit: limits how many long queries run at once.
+        decisions: keeps which groups are small.
     """
     shards = ShardRepository(database, registry)
     crawls = CrawlRepository(database)
@@ -66,7 +69,7 @@ def create_archive(
             crawl_routes.create_blueprint(crawls, shards, registry, limits),
             path_routes.create_blueprint(database, shards, registry, query_limit),
             holdings_routes.create_blueprint(
-                statistics, registry, holdings, query_limit, authenticator, config.privacy
+                statistics, registry, holdings, query_limit, authenticator, config.privacy, decisions
             ),
         ],
         at_root=[availability_routes.create_blueprint(prefix, timelines, query_limit)] if prefix else [],

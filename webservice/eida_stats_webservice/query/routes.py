@@ -26,6 +26,7 @@ def create_blueprint(
     concurrency: ConcurrencyLimit,
     authenticator: Authenticator,
     settings: PrivacySettings,
+    decisions: Decisions,
 ) -> Blueprint:
     """Create the routes of a cube.
 
@@ -36,6 +37,7 @@ def create_blueprint(
         concurrency: limits how many queries run at once.
         authenticator: identifies clients.
         settings: how small groups of clients are protected.
+        decisions: keeps which groups are small.
     """
     routes = Blueprint(cube.name, __name__)
     options = RouteOptions(
@@ -45,7 +47,7 @@ def create_blueprint(
         wrong_method_hints={f"/{cube.name}/restricted": "POST your token here."},
     )
     declare_options(routes, options)
-    usage = Usage(statistics, registry, settings, decisions=Decisions())
+    usage = Usage(statistics, registry, settings, decisions=decisions)
 
     @routes.get(f"/{cube.name}/public")
     def public() -> Response:

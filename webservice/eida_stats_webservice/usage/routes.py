@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 from flask import Blueprint, Response, request
 
 from eida_stats_webservice.config import PrivacySettings
+from eida_stats_webservice.query.decisions import Decisions
 from eida_stats_webservice.query.model import Statistic, StatisticsQuery
 from eida_stats_webservice.query.parameters import parse_query
 from eida_stats_webservice.query.repository import StatisticsRepository
@@ -26,6 +27,7 @@ def create_blueprint(
     registry: RegistryRepository,
     concurrency: ConcurrencyLimit,
     settings: PrivacySettings,
+    decisions: Decisions,
 ) -> Blueprint:
     """Create the route.
 
@@ -34,13 +36,14 @@ def create_blueprint(
         registry: the nodes and networks.
         concurrency: limits how many queries run at once.
         settings: how small groups of clients are protected.
+        decisions: keeps which groups are small.
     """
     routes = Blueprint("usage", __name__)
     declare_options(routes, RouteOptions(paths=("/usage",), wants_text_errors=wants_text_errors, logs_query=True))
 
     def find_rows(query: StatisticsQuery, today: datetime.date) -> Generator[Statistic]:
         with statistics.snapshot() as snapshot, ExitStack() as stack:
-            usage = Usage(snapshot, registry.read_from(snapshot.connection), settings)
+            usage = Usage(snapshot, registry.read_from(snapshot.connection), settings, decisions=decisions)
             answers = [
                 stack.enter_context(closing(usage.stream_public(part.select(query), today))) for part in PARTS
             ]

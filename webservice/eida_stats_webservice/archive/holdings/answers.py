@@ -13,6 +13,7 @@ from eida_stats_webservice.archive.holdings.rows import RowKeys, make_growth, ma
 from eida_stats_webservice.config import PrivacySettings
 from eida_stats_webservice.dataselect.cube import DATASELECT
 from eida_stats_webservice.query import closed_months
+from eida_stats_webservice.query.decisions import Decisions
 from eida_stats_webservice.query.model import Statistic, StatisticsQuery
 from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.query.usage import Usage
@@ -28,6 +29,7 @@ class HoldingsAnswers:
         registry: the nodes and networks.
         holdings: the rows that the nodes hold.
         settings: how small groups of clients are protected.
+        decisions: keeps which groups are small.
     """
 
     def __init__(
@@ -36,11 +38,13 @@ class HoldingsAnswers:
         registry: RegistryRepository,
         holdings: HoldingsRepository,
         settings: PrivacySettings,
+        decisions: Decisions,
     ) -> None:
         self._statistics = statistics
         self._registry = registry
         self._holdings = holdings
         self._settings = settings
+        self._decisions = decisions
 
     def answer(
         self, query: HoldingsQuery, today: datetime.date, viewer: Viewer | None = None
@@ -60,7 +64,7 @@ class HoldingsAnswers:
             if query.is_growth:
                 rows: Iterable[HoldingsRow] = make_growth(keys, self._holdings.read_growth(connection, query))
             else:
-                usage = Usage(snapshot, registry, self._settings)
+                usage = Usage(snapshot, registry, self._settings, decisions=self._decisions)
                 is_suppressed = viewer is None and usage.suppresses(selection)
                 states = self._holdings.list_states(connection, query, today)
                 rows = make_rows(

@@ -13,6 +13,7 @@ from eida_stats_webservice.archive.holdings.parameters import parse_holdings_que
 from eida_stats_webservice.archive.holdings.repository import HoldingsRepository
 from eida_stats_webservice.auth.authenticator import Authenticator
 from eida_stats_webservice.config import PrivacySettings
+from eida_stats_webservice.query.decisions import Decisions
 from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.query.responses import (
     respond_conditionally,
@@ -35,6 +36,7 @@ def create_blueprint(
     concurrency: ConcurrencyLimit,
     authenticator: Authenticator,
     settings: PrivacySettings,
+    decisions: Decisions,
 ) -> Blueprint:
     """Create the routes.
 
@@ -45,6 +47,7 @@ def create_blueprint(
         concurrency: limits how many queries run at once.
         authenticator: identifies clients.
         settings: how small groups of clients are protected.
+        decisions: keeps which groups are small.
     """
     routes = Blueprint("holdings", __name__)
     options = RouteOptions(
@@ -55,7 +58,7 @@ def create_blueprint(
     )
     declare_options(routes, options)
     usage = Usage(statistics, registry, settings)
-    answers = HoldingsAnswers(statistics, registry, holdings, settings)
+    answers = HoldingsAnswers(statistics, registry, holdings, settings, decisions)
 
     def write(
         parsed: HoldingsQuery, rows: Generator[HoldingsRow], check: Callable[[], object] = lambda: None
