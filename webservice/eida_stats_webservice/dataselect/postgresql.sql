@@ -30,16 +30,10 @@ TRUNCATE staging_by_network;
 -- name: empty_staging_keys()!
 TRUNCATE staging_keys;
 
--- name: prepare_rebuild()!
--- Sort the rows of a month without a file.
-SET LOCAL work_mem = '64MB';
-
--- name: hash_sums()!
--- Do not sort the rows of large groups. Each group takes 128 kB; beyond twice work_mem, rows wait in a file.
-SET LOCAL enable_hashagg = on;
-
--- name: sort_sums()!
-SET LOCAL enable_hashagg = off;
+-- name: prepare_rebuild()$
+-- Let the sums of networks and countries be hashed. To sort their rows takes as long as to unite them. Each sum takes
+-- 128 kB; beyond twice work_mem, rows wait in a file.
+SELECT set_config('enable_hashagg', 'on', true), set_config('work_mem', '64MB', true);
 
 -- name: load_staging()!
 COPY staging FROM STDIN;

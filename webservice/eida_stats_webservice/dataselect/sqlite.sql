@@ -29,15 +29,8 @@ DELETE FROM temp.staging_by_network;
 -- name: empty_staging_keys()!
 DELETE FROM temp.staging_keys;
 
--- name: prepare_rebuild()!
--- Do nothing: SQLite has no limit of its own for sorting.
-SELECT 1;
-
--- name: hash_sums()!
--- Do nothing: SQLite always sorts.
-SELECT 1;
-
--- name: sort_sums()!
+-- name: prepare_rebuild()$
+-- Do nothing: SQLite always sorts, and without a limit.
 SELECT 1;
 
 -- name: load_staging(date, network, station, location, channel, country, bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients)*!

@@ -42,30 +42,13 @@ class Sums:
             sums: one row for each key that payloads in force have, in pieces. Each is loaded before the next one is
                 read, so they may use the connection.
         """
-        self._create_staging(connection)
-        self._queries.create_staging_keys(connection)
-        self._queries.empty_staging_keys(connection)
-        empty = dict.fromkeys(keys)
-        for rows in sums:
-            self._load(connection, rows)
-            for row in rows:
-                empty.pop(row.key, None)
-        self._queries.add_staging_keys(connection)
-        self._database.load_rows(
-            connection,
-            self._queries.load_staging_keys,
-            empty,
-            to_line=_write_key,
-            to_parameters=_list_key_parameters,
-        )
+        self._load_keys_and_sums(connection, keys, sums)
         self._queries.prepare_rebuild(connection)
-        self._queries.remove_keys_of_stats(connection, node_id=node.id)
-        self._queries.insert_summed_stats(connection, node_id=node.id)
-        self._queries.remove_keys_by_network_country(connection, node_id=node.id)
-        self._queries.hash_sums(connection)
-        self._queries.restore_keys_by_network_country(connection, node_id=node.id)
-        self._queries.sort_sums(connection)
         for change in (
+            self._queries.remove_keys_of_stats,
+            self._queries.insert_summed_stats,
+            self._queries.remove_keys_by_network_country,
+            self._queries.restore_keys_by_network_country,
             self._queries.remove_keys_by_network,
             self._queries.restore_keys_by_network,
             self._queries.remove_keys_by_country,
@@ -137,6 +120,25 @@ class Sums:
     def _load(self, connection: Any, rows: Iterable[Row]) -> None:
         self._database.load_rows(
             connection, self._queries.load_staging, rows, to_line=write_line, to_parameters=_list_parameters
+        )
+
+    def _load_keys_and_sums(self, connection: Any, keys: Collection[Key], sums: Iterable[Sequence[Row]]) -> None:
+        self._create_staging(connection)
+        self._queries.create_staging_keys(connection)
+        self._queries.empty_staging_keys(connection)
+        # The keys that have no sums any more. The others are not copied again.
+        gone = dict.fromkeys(keys)
+        for rows in sums:
+            self._load(connection, rows)
+            for row in rows:
+                del gone[row.key]
+        self._queries.add_staging_keys(connection)
+        self._database.load_rows(
+            connection,
+            self._queries.load_staging_keys,
+            gone,
+            to_line=_write_key,
+            to_parameters=_list_key_parameters,
         )
 
     def _merge_roll_ups(self, connection: Any, node: Node) -> None:
