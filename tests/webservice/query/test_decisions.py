@@ -63,11 +63,11 @@ def make_payload(*days: str, clients: tuple[int, ...] = (1,), **more: Any) -> Pa
 
 def test_changes_of_open_months_keep_decisions(store: Store, keeper: Keeper) -> None:
     node, _ = make_node(store, "GFZ")
-    november = store.dataselect.ingest(node, make_payload("2026-11-01")).payload
+    store.dataselect.ingest(node, make_payload("2026-11-01"))
     assert not keeper.makes_again()
-    store.dataselect.replace(node, make_payload("2026-11-01", clients=(2,)))
+    corrected, _ = store.dataselect.replace(node, make_payload("2026-11-01", clients=(2,)))
     assert not keeper.makes_again()
-    store.payloads.retract(november + 1, node)
+    store.payloads.retract(corrected.payload, node)
     assert not keeper.makes_again()
     store.dataselect.ingest(node, make_payload("2026-11-01"))
     assert not keeper.makes_again()
@@ -77,13 +77,13 @@ def test_changes_of_open_months_keep_decisions(store: Store, keeper: Keeper) -> 
 
 def test_changes_of_closed_months_end_decisions(store: Store, keeper: Keeper) -> None:
     node, _ = make_node(store, "RESIF")
-    first = store.dataselect.ingest(node, make_payload("2026-10-31", "2026-11-01")).payload
+    store.dataselect.ingest(node, make_payload("2026-10-31", "2026-11-01"))
     assert keeper.makes_again()
-    store.dataselect.replace(node, make_payload("2026-10-31", "2026-11-01", clients=(2,)))
+    corrected, _ = store.dataselect.replace(node, make_payload("2026-10-31", "2026-11-01", clients=(2,)))
     assert keeper.makes_again()
     store.dataselect.ingest(node, make_payload("2026-11-02"))
     assert not keeper.makes_again()
-    store.payloads.retract(first + 1, node)
+    store.payloads.retract(corrected.payload, node)
     assert keeper.makes_again()
     # A payload that is put in force again.
     store.dataselect.ingest(node, make_payload("2026-10-31", "2026-11-01", clients=(2,)))
