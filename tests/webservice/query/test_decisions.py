@@ -45,20 +45,19 @@ class Keeper:
 @pytest.fixture
 def keeper(store: Store) -> Keeper:
     keeper = Keeper(store)
-    make_node(store, "GFZ")
     store.dataselect.ingest(make_node(store, "GFZ")[0], make_payload("2026-10-30"))
     assert keeper.makes_again()
     assert not keeper.makes_again()
     return keeper
 
 
-def make_payload(*days: str, clients: tuple[int, ...] = (1,), **more: Any) -> Payload:
+def make_payload(*days: str, clients: tuple[int, ...] = (1,)) -> Payload:
     rows = [
         row(month=f"{month}-01", network=network, clients=sketch(clients))
         for month in sorted({day[:7] for day in days})
         for network in ("FR", "GE")
     ]
-    return payload(*rows, days_coverage=[*days], **more)
+    return payload(*rows, days_coverage=[*days])
 
 
 def test_changes_of_open_months_keep_decisions(store: Store, keeper: Keeper) -> None:
