@@ -1,6 +1,8 @@
 """Decisions about closed months are kept until something changes that they depend on."""
 
 import datetime
+import itertools
+import random
 from typing import Any
 
 import numpy as np
@@ -9,17 +11,24 @@ from numpy.typing import NDArray
 
 from eida_statistics.payload import Payload
 from eida_stats_webservice.app import create_app
-from eida_stats_webservice.config import Config
+from eida_stats_webservice.config import Config, PrivacySettings
+from eida_stats_webservice.dataselect.cube import DATASELECT
 from eida_stats_webservice.query import suppression
 from eida_stats_webservice.query.decisions import Decisions
-from eida_stats_webservice.query.model import Statistic
+from eida_stats_webservice.query.model import Statistic, StatisticsQuery
 from eida_stats_webservice.query.small_groups import find_suppressed
+from eida_stats_webservice.query.usage import Usage
+from eida_stats_webservice.registry.models import Node
 from support.node_client import make_node
 from support.payloads import payload, row, sketch
 from support.service import PREFIX
 from support.stores import ON_ONE_STORE, Store
 
 NOVEMBER, DECEMBER = datetime.date(2026, 11, 1), datetime.date(2026, 12, 1)
+IN_NOVEMBER = datetime.date(2026, 11, 20)
+PERIOD: dict[str, Any] = {"cube": DATASELECT, "start": datetime.date(2026, 9, 1), "end": NOVEMBER}
+FILTERS: tuple[dict[str, tuple[str, ...]], ...] = ({"network": ("GE",)}, {"network": ("FR",)}, {"country": ("DE",)})
+DETAILS = ((), ("month",), ("month", "country"))
 
 
 class Keeper:
@@ -126,6 +135,47 @@ def test_all_public_answers_keep_decisions(
     first = query("GE")
     assert first > 0
     assert query("FR") == first
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_kept_decisions_change_no_answer_after_any_change(store: Store, seed: int) -> None:
+    generator = random.Random(seed)
+    nodes = [make_node(store, name)[0] for name in ("GFZ", "RESIF")]
+    settings = PrivacySettings(3, 0, 3)
+    plain = Usage(store.statistics, store.registry, settings)
+    keeping = Usage(store.statistics, store.registry, settings, decisions=Decisions())
+    shown = 0
+    for _ in range(20):
+        change_something(store, generator, generator.choice(nodes))
+        for filters, details in itertools.product(FILTERS, DETAILS):
+            query = StatisticsQuery(**PERIOD, level="network", filters=filters, details=frozenset(details))
+            expected = list(plain.answer_public(query, IN_NOVEMBER, sketches=True))
+            assert list(keeping.answer_public(query, IN_NOVEMBER, sketches=True)) == expected
+            shown += len(expected)
+    assert shown
+
+
+def change_something(store: Store, generator: random.Random, node: Node) -> None:
+    """Replace a day, retract a payload, or restrict a network."""
+    chosen = generator.random()
+    in_force = [one.payload for one in store.payloads.list_payloads(node) if one.withdrawn_at is None]
+    if chosen < 0.15 and in_force:
+        store.payloads.retract(generator.choice(in_force), node)
+    elif chosen < 0.3 and in_force:
+        store.registry.set_network_policy(node.name, "GE", inverted=generator.random() < 0.5)
+    else:
+        month = generator.choice(["2026-09", "2026-10", "2026-11", "2026-11"])
+        rows = [
+            row(
+                month=f"{month}-01",
+                network=network,
+                country=country,
+                clients=sketch(generator.sample(range(9), generator.randint(1, 5))),
+            )
+            for network, country in itertools.product(("FR", "GE"), ("DE", "IT"))
+            if network == "GE" or generator.random() < 0.7
+        ]
+        store.dataselect.replace(node, payload(*rows, days_coverage=[f"{month}-{generator.randint(1, 9):02}"]))
 
 
 def test_a_restored_database_ends_decisions(store: Store, keeper: Keeper) -> None:
