@@ -17,7 +17,7 @@ from eida_stats_webservice.dataselect.repository import DataselectRepository
 from eida_stats_webservice.errors import RefusedByDatabase
 from support.node_client import make_node
 from support.payloads import payload, row, sketch
-from support.stores import Store
+from support.stores import ON_ONE_STORE, Store
 from support.tables import read_sums
 
 OCTOBER = datetime.date(2026, 10, 1)
@@ -84,6 +84,20 @@ def test_a_key_that_occurs_twice_in_a_stored_payload_is_refused() -> None:
     row_of_a = make_row("A", 1, {1})
     with pytest.raises(UnreadablePayload):
         add_up([make_payload([row_of_a, row_of_a])], [row_of_a.key])
+
+
+@ON_ONE_STORE
+def test_a_damaged_payload_with_a_key_twice_is_retracted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    node, _ = make_node(store, "GFZ")
+    store.dataselect.ingest(node, payload(row(), days_coverage=["2026-10-01"]))
+    number = store.dataselect.ingest(node, payload(row(), days_coverage=["2026-10-02"])).payload
+    one = make_row("EIL", 512, {1})
+    with store.database.transaction(write=True) as connection:
+        body = bytes(make_payload([one, one]).body)
+        connection.cursor().execute("UPDATE payloads SET body = ? WHERE id = ?", (body, number))
+    monkeypatch.setattr(bodies, "_KEYS_AT_ONCE", 1)
+    store.payloads.retract(number, node)
+    assert [differences for *_, differences in store.verification.verify() if differences] == []
 
 
 def test_keys_are_summed_some_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

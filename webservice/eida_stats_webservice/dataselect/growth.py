@@ -28,7 +28,8 @@ class Correction:
     def __init__(self, withdrawn: Sequence[Iterable[Row]], added: Iterable[Row]) -> None:
         self._old = _merge(withdrawn)
         self._new = added
-        self.rebuilt: list[Key] = []
+        # As keys of a dictionary: a damaged payload may have one twice.
+        self.rebuilt: dict[Key, None] = {}
 
     def growth(self) -> Iterator[Row]:
         """Yield rows to add to the sums, where the new payload only adds to the withdrawn ones."""
@@ -37,7 +38,7 @@ class Correction:
         for new in self._new:
             key = new.key
             while old is not None and old[0] < key:
-                self.rebuilt.append(old[0])
+                self.rebuilt[old[0]] = None
                 old = next(remaining, None)
             if old is None or old[0] != key:
                 yield new
@@ -46,12 +47,12 @@ class Correction:
             if astuple(new) != astuple(old[1]):
                 growth = subtract_row(new, old[1])
                 if growth is None:
-                    self.rebuilt.append(key)
+                    self.rebuilt[key] = None
                 else:
                     yield growth
             old = next(remaining, None)
         if old is not None:
-            self.rebuilt += (old[0], *(key for key, _ in remaining))
+            self.rebuilt |= dict.fromkeys((old[0], *(key for key, _ in remaining)))
 
 
 def _merge(payloads: Sequence[Iterable[Row]]) -> Iterable[Row]:
