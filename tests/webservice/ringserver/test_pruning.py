@@ -70,6 +70,16 @@ def test_sums_stay_and_records_are_refused(store: Store, node: Node) -> None:
     assert store.pruning.read_kept() == KEPT
 
 
+def test_deleted_hours_end_kept_answers(store: Store, node: Node) -> None:
+    put(store, node, *map(record, DAYS))
+    before = store.statistics.data_version().revision
+    prune(store, KEPT)
+    after = store.statistics.data_version().revision
+    assert after != before
+    prune(store, KEPT)
+    assert store.statistics.data_version().revision == after
+
+
 def test_pruned_days_are_neither_replaced_nor_quiet(store: Store, node: Node) -> None:
     put(store, node, record(DAYS[0]), record(DAYS[2]))
     prune(store, KEPT)

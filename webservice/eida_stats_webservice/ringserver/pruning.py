@@ -84,6 +84,9 @@ class RingserverPruning:
             self._queries.remove_old_clients(connection, node_id=node.id, records_from=records_from)
             self._queries.remove_old_hours(connection, node_id=node.id, hours_from=hours_from)
             self._queries.remove_old_hour_clients(connection, node_id=node.id, hours_from=hours_from)
+            if found.hours:
+                # Answers and decisions that were made from these hours are made again.
+                self._registry.bump_registry_revision(connection)
             return found
 
         return self._database.administer(change)
