@@ -178,6 +178,31 @@ def change_something(store: Store, generator: random.Random, node: Node) -> None
         store.dataselect.replace(node, payload(*rows, days_coverage=[f"{month}-{generator.randint(1, 9):02}"]))
 
 
+def test_days_have_versions_of_their_own(store: Store, keeper: Keeper) -> None:
+    """A clock may be set back over the end of a month."""
+    assert keeper.makes_again(DECEMBER)
+    assert keeper.makes_again(NOVEMBER)
+
+
+def test_another_payload_put_in_force_ends_decisions(store: Store, keeper: Keeper) -> None:
+    """A restored database may reach the same revision with a payload that it had before, at no new time."""
+    node, _ = make_node(store, "RESIF")
+    first, second = (make_payload(f"2026-10-{day}", clients=(day,)) for day in (11, 12))
+    for one in (first, second):
+        store.payloads.retract(store.dataselect.ingest(node, one).payload, node)
+    store.dataselect.ingest(node, first)
+    assert keeper.makes_again()
+    with store.database.transaction(write=True) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SELECT max(revision) FROM payloads WHERE withdrawn_at IS NULL")
+        ((revision,),) = cursor.fetchall()
+        cursor.execute(f"UPDATE payloads SET revision = {revision - 2} WHERE revision = {revision}")
+        cursor.execute(
+            f"UPDATE payloads SET revision = {revision}, withdrawn_at = NULL WHERE revision = {revision - 1}"
+        )
+    assert keeper.makes_again()
+
+
 def test_a_restored_database_ends_decisions(store: Store, keeper: Keeper) -> None:
     """It may reach the same revisions in another way."""
     with store.database.transaction(write=True) as connection:

@@ -9,13 +9,14 @@ FROM registry_state;
 
 -- name: version_before(day)^
 -- Return the revisions and times of the last changes of nodes and networks, and of the payloads that begin before a day.
--- A change of a payload sets its revision to the next one of its node, so each change increases the sum.
+-- A change of a payload sets its revision to the next one of its node, so each change increases the sum. The ids of the
+-- payloads that changed last tell the histories of a database and of its restored backup apart.
 WITH latest AS (
     SELECT id AS node_id, (SELECT max(revision) FROM payloads WHERE node_id = nodes.id AND starts_at < :day) AS revision
     FROM nodes
 ), changed AS (
-    SELECT created_at, withdrawn_at FROM payloads JOIN latest USING (node_id, revision)
+    SELECT id, created_at, withdrawn_at FROM payloads JOIN latest USING (node_id, revision)
 )
-SELECT revision, (SELECT COALESCE(sum(revision), 0) FROM latest),
+SELECT revision, (SELECT COALESCE(sum(revision), 0) FROM latest), (SELECT COALESCE(sum(id), 0) FROM changed),
     changed_at, (SELECT max(created_at) FROM changed), (SELECT max(withdrawn_at) FROM changed)
 FROM registry_state;

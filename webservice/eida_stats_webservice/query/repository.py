@@ -2,7 +2,7 @@
 
 import datetime
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -55,12 +55,15 @@ class StatisticsRepository:
     def data_version(self) -> DataVersion:
         """Return the version of the data, on which answers depend."""
         with self._connect() as connection:
-            return _make_version(*self._queries.data_version(connection))
+            registry, statistics, *times = self._queries.data_version(connection)
+        return _make_version(f"{registry}.{statistics}", times)
 
     def find_version_before(self, day: datetime.date) -> DataVersion:
         """Return the version of the data without payloads that begin on a day or later."""
         with self._connect() as connection:
-            return _make_version(*self._queries.version_before(connection, day=day.isoformat()))
+            registry, statistics, payloads, *times = self._queries.version_before(connection, day=day.isoformat())
+        # Versions before different days never compare as equal.
+        return _make_version(f"{day} {registry}.{statistics}.{payloads}", times)
 
     def find_first_day(self, query: StatisticsQuery) -> datetime.date | None:
         """Return the first day that is kept of the sums that a query reads, None if all are."""
@@ -123,8 +126,8 @@ class StatisticsRepository:
         }
 
 
-def _make_version(registry: int, statistics: int, *times: Any) -> DataVersion:
-    return DataVersion(f"{registry}.{statistics}", max(parse_time(time) for time in times if time is not None))
+def _make_version(revision: str, times: Iterable[Any]) -> DataVersion:
+    return DataVersion(revision, max(parse_time(time) for time in times if time is not None))
 
 
 def _make_statistic(cube: Cube, row: tuple[Any, ...]) -> Statistic:
