@@ -2,8 +2,8 @@
 
 import datetime
 import random
-from collections.abc import Collection, Iterable
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any, NamedTuple
 
 from eida_statistics import hll
 from eida_statistics.months import find_last_day
@@ -38,29 +38,43 @@ def fill_streaming(
         for index, day in enumerate(days):
             if not any(start <= day <= end for start, end in (gaps or {}).get(node.name, [])):
                 is_quiet = index % (_QUIET + 1) > 0
-                store.ringserver.ingest(node, _make_day(chance, [] if is_quiet else [*codes, ""], day, clients))
+                groups = _draw_groups(chance, [] if is_quiet else [*codes, ""], clients)
+                store.ringserver.ingest(node, make_day_of_groups(day, groups))
     return registered
 
 
-def _make_day(chance: random.Random, codes: Iterable[str], day: datetime.date, clients: int) -> DayPayload:
+class Group(NamedTuple):
+    """The transfers of one network with one country."""
+
+    network: str
+    clients: Iterable[int]
+    country: str = "DE"
+    direction: str = TX
+    packets: int = 1
+
+
+def make_day_of_groups(day: datetime.date, groups: Iterable[Group]) -> DayPayload:
     """Return the payload of a day on which all was sent in one hour. Its lists add up to each other."""
     noon = datetime.datetime.combine(day, datetime.time(12), datetime.UTC)
     rows: dict[str, list[Any]] = {"stats": [], "days": [], "hours": [], "places": []}
-    for code in codes:
-        for country in chance.sample(COUNTRIES, 5):
-            direction = RX if chance.random() < 0.1 else TX
-            packets = round(chance.lognormvariate(11, 1))
-            sums = {"bytes": 512 * packets, "packets": packets}
-            users = {"clients": _draw_clients(chance, clients, chance.choice([1, 2, 9, 60]))}
-            station = ("S0", "", "BHZ") if code else ("", "", "")
-            stream = (direction, code, *station, country)
-            rows["stats"].append(StatRow(day.replace(day=1), *stream, **sums, records=3, **users))
-            rows["days"].append(DayRow(day, direction, code, country, **sums, records=3, **users))
-            rows["hours"].append(HourRow(noon, direction, code, country, **sums, **users))
-            rows["places"].append(PlaceRow(day, direction, country, "", "", **sums, **users))
+    for group in groups:
+        code, direction, country = group.network, group.direction, group.country
+        sums = {"bytes": 512 * group.packets, "packets": group.packets}
+        users = {"clients": sketch(map(hll.hash_client, group.clients))}
+        station = ("S0", "", "BHZ") if code else ("", "", "")
+        stream = (direction, code, *station, country)
+        rows["stats"].append(StatRow(day.replace(day=1), *stream, **sums, records=3, **users))
+        rows["days"].append(DayRow(day, direction, code, country, **sums, records=3, **users))
+        rows["hours"].append(HourRow(noon, direction, code, country, **sums, **users))
+        rows["places"].append(PlaceRow(day, direction, country, "", "", **sums, **users))
     merged = {name: sort_and_merge(found) for name, found in rows.items()}
     return DayPayload(kind=KIND, period=Period(day, day), **merged)
 
 
-def _draw_clients(chance: random.Random, clients: int, count: int) -> str:
-    return sketch(map(hll.hash_client, chance.sample(range(clients), min(clients, count))))
+def _draw_groups(chance: random.Random, codes: Iterable[str], clients: int) -> Iterator[Group]:
+    for code in codes:
+        for country in chance.sample(COUNTRIES, 5):
+            direction = RX if chance.random() < 0.1 else TX
+            packets = round(chance.lognormvariate(11, 1))
+            count = min(clients, chance.choice([1, 2, 9, 60]))
+            yield Group(code, chance.sample(range(clients), count), country, direction, packets)

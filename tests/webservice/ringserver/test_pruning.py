@@ -7,8 +7,15 @@ import time
 import pytest
 from flask.testing import FlaskClient
 
+from eida_statistics import hll
+from eida_statistics.ringserver.events import TX
+from eida_stats_webservice.config import PrivacySettings
 from eida_stats_webservice.errors import DatabaseLocked
+from eida_stats_webservice.query.decisions import Decisions
+from eida_stats_webservice.query.model import StatisticsQuery
+from eida_stats_webservice.query.usage import Usage
 from eida_stats_webservice.registry.models import Node
+from eida_stats_webservice.ringserver.cube import RINGSERVER
 from eida_stats_webservice.ringserver.pruning import Kept
 from eida_stats_webservice.ringserver.raw_logs.models import Days, RawReceipt, Replacement
 from support.node_client import make_node
@@ -22,6 +29,7 @@ from support.raw_logs import (
     read_records,
 )
 from support.ringserver_days import add_up, list_differences, make_day, read_tables, without_hours
+from support.ringserver_federation import Group, make_day_of_groups
 from support.roles import grant_service
 from support.service import PREFIX
 from support.statsman import Statsman
@@ -73,7 +81,8 @@ def test_sums_stay_and_records_are_refused(store: Store, node: Node) -> None:
 def test_deleted_hours_end_kept_answers(store: Store, node: Node) -> None:
     put(store, node, *map(record, DAYS))
     before = store.statistics.data_version().revision
-    prune(store, KEPT)
+    # From now on, earlier hours are in no answer, although they are not deleted yet.
+    store.pruning.keep_from(KEPT)
     after = store.statistics.data_version().revision
     assert after != before
     prune(store, KEPT)
@@ -186,6 +195,59 @@ def test_command_prints_what_it_deletes(store: Store, store_uri: str, node: Node
     for keep, hours in (("90", "400d"), ("0d", "400d"), ("6d", "400d"), ("90d", "89d"), ("-9d", "400d")):
         assert statsman("ringserver", "prune", "--keep", keep, "--keep-hours", hours).returncode == 2
     assert statsman("ringserver", "prune", "--keep", "90d").returncode == 2
+
+
+@pytest.mark.parametrize("keeps_decisions", [False, True])
+@pytest.mark.parametrize("step", ["kept from", "deleted"])
+def test_sketches_without_hours_are_withheld(store: Store, node: Node, *, keeps_decisions: bool, step: str) -> None:
+    """Nobody can say of a row without its hours whether its total hides a client."""
+    # The total of August, and that of the year, would reveal the client of GE.
+    federation = (
+        [Group("GE", [1]), Group("FR", range(100, 130))],
+        [Group("ES", range(30))],
+        [Group("ES", range(30)), Group("IT", range(20))],
+        [Group("CH", range(30))],
+    )
+    for day, groups in zip(DAYS, federation, strict=True):
+        store.ringserver.ingest(node, make_day_of_groups(day, groups))
+    settings = PrivacySettings(min_clients=5, closed_after_days=0, min_sketch_clients=5)
+    usage = Usage(store.statistics, store.registry, settings, decisions=Decisions() if keeps_decisions else None)
+
+    def list_disclosed(level: str | None, details: str, start: datetime.date) -> list[str]:
+        query = StatisticsQuery(
+            cube=RINGSERVER,
+            start=start,
+            end=datetime.date(2026, 10, 31),
+            level=level,
+            details=frozenset([details] if details else []),
+            choices={"direction": TX},
+        )
+        rows = usage.answer_public(query, datetime.date(2026, 11, 20), sketches=True)
+        return [" ".join((row.date, row.keys[2])) for row in rows if row.hll_clients != hll.EMPTY]
+
+    august, september, october = (datetime.date(2026, month, 1) for month in (8, 9, 10))
+    assert list_disclosed(None, "", august) == list_disclosed(None, "year", august) == []
+    assert list_disclosed(None, "", september) == ["* *"]
+    assert list_disclosed(None, "month", september) == ["2026-09 *", "2026-10 *"]
+    months = ["2026-09 ES", "2026-09 IT", "2026-10 CH"]
+    assert list_disclosed("network", "month", september) == months
+
+    # The hours of 30 August and 10 September.
+    kept = Kept(DAYS[2], DAYS[2])
+    store.pruning.keep_from(kept)
+    if step == "deleted":
+        prune(store, kept)
+    assert list_disclosed(None, "", august) == list_disclosed(None, "year", august) == []
+    # A sum of months is about whole ones.
+    assert list_disclosed(None, "", september) == list_disclosed(None, "", DAYS[2]) == []
+    assert list_disclosed(None, "month", september) == ["2026-10 *"]
+    assert list_disclosed(None, "", october) == ["* *"]
+    assert list_disclosed("network", "month", september) == ["2026-10 CH"]
+    days = ["2026-09-20 ES", "2026-09-20 IT", "2026-10-05 CH"]
+    assert list_disclosed("network", "day", september) == days
+    hours = [f"{day[:10]}T12{day[10:]}" for day in days]
+    assert list_disclosed("network", "hour", DAYS[2]) == hours
+    assert list_disclosed("network", "year", october) == ["2026 CH"]
 
 
 @ON_ONE_STORE

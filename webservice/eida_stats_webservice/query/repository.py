@@ -74,7 +74,8 @@ class StatisticsRepository:
             # A constant of the cube.
             sql = f"SELECT CAST({table.first_day} AS text)"
             ((day,),) = self._database.stream(connection, sql, {})
-        return datetime.date.fromisoformat(day)
+        first_day = datetime.date.fromisoformat(day)
+        return first_day if first_day > EARLIEST_DAY else None
 
     def query(
         self, query: StatisticsQuery, viewer: Viewer, *, sketches: bool, policies: bool = False

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 import msgspec
 
 from eida_statistics import hll
-from eida_statistics.months import format_month
+from eida_statistics.months import find_last_day, format_month
 from eida_stats_webservice.query import small_groups, suppression
 from eida_stats_webservice.query.cube import ALL
 from eida_stats_webservice.query.model import Key, Statistic, StatisticsQuery
@@ -25,14 +25,18 @@ class Disclosure(msgspec.Struct, frozen=True, kw_only=True):
         min_clients: MIN_CLIENTS.
         min_sketch_clients: the smallest number of clients of a sketch, if MIN_CLIENTS is set.
         first_open_month: the month from which on no sketch is disclosed, if MIN_CLIENTS is set.
+        start: the first day of the cells.
         suppressed: the keys of rows in which a cell is suppressed.
+        first_cell_day: the first day whose cells are kept, None if all are.
         is_public: whether everybody may get the answer, so that no client is authorized for more.
     """
 
     min_clients: int
     min_sketch_clients: int
     first_open_month: datetime.date
+    start: datetime.date
     suppressed: Collection[Key] = frozenset()
+    first_cell_day: datetime.date | None = None
     is_public: bool = False
 
 
@@ -57,11 +61,25 @@ def _is_withheld(row: Statistic, disclosure: Disclosure) -> bool:
         or row.has_withheld
         or row.last_month >= format_month(disclosure.first_open_month)
         or row.keys in disclosure.suppressed
+        or _lacks_cells(row, disclosure)
     )
 
 
+def _lacks_cells(row: Statistic, disclosure: Disclosure) -> bool:
+    """Return whether cells of the row are deleted. Nobody can say then whether one of them was suppressed."""
+    if disclosure.first_cell_day is None:
+        return False
+    start = disclosure.start.isoformat()
+    # A year, month, day or hour begins on this day.
+    first_day = start if row.date == ALL else max(start, f"{row.date}-01-01"[: len(start)])
+    return first_day < disclosure.first_cell_day.isoformat()
+
+
 def make_finest(query: StatisticsQuery) -> StatisticsQuery:
-    """Return the public query of networks about the same time that divides clients most."""
+    """Return the public query of networks about the same time that divides clients most.
+
+    Its answer has the cells of the rows of the query.
+    """
     cube = query.cube
     public = {dimension.name for dimension in cube.details if dimension.is_public}
     table = max(
@@ -70,8 +88,9 @@ def make_finest(query: StatisticsQuery) -> StatisticsQuery:
     )
     return StatisticsQuery(
         cube=cube,
-        start=query.start,
-        end=query.end,
+        # A query by month is about whole months.
+        start=query.start if query.is_daily else query.start.replace(day=1),
+        end=query.end if query.is_daily else find_last_day(query.end),
         choices=query.choices,
         level="network",
         details=frozenset({table.grain.name, *(public & table.dimensions)}),
@@ -88,6 +107,8 @@ def find_suppressed_keys(
         minimum: the smallest number of clients of a row.
         query: the query of the answer.
         restricted: nodes and networks that are not public; none for the holders of tokens.
+
+    Rows whose cells are deleted are not among them.
     """
     cells = list(cells)
     get_key = _make_answer_key_function(query, restricted)

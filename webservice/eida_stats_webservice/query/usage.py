@@ -217,14 +217,18 @@ class Usage:
     ) -> Generator[Statistic]:
         """Yield rows with the sketches that the client may have."""
         closed = closed_months.keep_closed_months(query, first_open)
+        finest = sketch_disclosure.make_finest(closed)
         suppressed: Collection[Key] = ()
+        first_cell_day = None
         if self._settings.min_clients:
-            suppressed = self._find_suppressed_keys(closed, first_open, is_public=is_public)
+            suppressed, first_cell_day = self._find_suppressed_keys(closed, finest, first_open, is_public=is_public)
         disclosure = Disclosure(
             min_clients=self._settings.min_clients,
             min_sketch_clients=self._settings.min_sketch_clients,
             first_open_month=first_open,
+            start=finest.start,
             suppressed=suppressed,
+            first_cell_day=first_cell_day,
             is_public=is_public,
         )
         with closing(rows):
@@ -232,25 +236,26 @@ class Usage:
                 yield sketch_disclosure.disclose(row, disclosure)
 
     def _find_suppressed_keys(
-        self, closed: StatisticsQuery, first_open: datetime.date, *, is_public: bool
-    ) -> set[Key]:
-        """Return the keys of the rows in which a cell is suppressed, for a query about closed months.
+        self, closed: StatisticsQuery, finest: StatisticsQuery, first_open: datetime.date, *, is_public: bool
+    ) -> tuple[set[Key], datetime.date | None]:
+        """Return the keys of the rows in which a cell is suppressed, and the first day whose cells are kept.
 
-        Open months are recognised without them, and so are networks that the holder of a token may not see.
+        The query is about closed months. Open ones are recognised without their cells, and so are networks that the
+        holder of a token may not see.
         """
         with self._open_snapshot(first_open) as (source, find_decision):
             restricted = source._list_restricted()
+            first_day = source._statistics.find_first_day(finest)
 
             def find() -> set[Key]:
-                finest = sketch_disclosure.make_finest(closed)
                 cells = source._statistics.query(finest, _make_viewer(restricted), sketches=True)
                 return sketch_disclosure.find_suppressed_keys(
                     cells, self._settings.min_clients, closed, restricted if is_public else ()
                 )
 
             if find_decision is None or not is_public:
-                return find()
-            return find_decision(("sketches", closed.identity), set[Key], find)
+                return find(), first_day
+            return find_decision(("sketches", closed.identity), set[Key], find), first_day
 
     def _list_restricted(self) -> set[tuple[str, str]]:
         return {(network.node, network.name) for network in self._registry.list_networks() if network.restricted}

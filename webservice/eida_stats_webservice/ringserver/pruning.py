@@ -59,7 +59,9 @@ class RingserverPruning:
 
         def change(connection: Any) -> None:
             self._queries.keep_records_from(connection, day=kept.records_from.isoformat())
-            self._queries.keep_hours_from(connection, day=kept.hours_from.isoformat())
+            if self._queries.keep_hours_from(connection, day=kept.hours_from.isoformat()):
+                # Queries for earlier hours are refused now, and sketches of earlier months are withheld.
+                self._registry.bump_registry_revision(connection)
 
         self._database.administer(change)
 
@@ -84,9 +86,6 @@ class RingserverPruning:
             self._queries.remove_old_clients(connection, node_id=node.id, records_from=records_from)
             self._queries.remove_old_hours(connection, node_id=node.id, hours_from=hours_from)
             self._queries.remove_old_hour_clients(connection, node_id=node.id, hours_from=hours_from)
-            if found.hours:
-                # Answers and decisions that were made from these hours are made again.
-                self._registry.bump_registry_revision(connection)
             return found
 
         return self._database.administer(change)
