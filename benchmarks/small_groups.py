@@ -1,9 +1,9 @@
 """Measure public queries with MIN_CLIENTS=5 over HTTP, side by side with the same queries without.
 
 The database is that of `query`, but three eighths of the rows by network, month and country have fewer than five
-clients. *Posted* is the first query after a node has sent a day of this month, *first* the first one after a change
-of closed months or networks, and *again* one without a change. Both services run throughout, with one process each,
-and all sides take turns.
+clients. *Posted* is the first query after a node has sent a day of an open month, *first* the first one after a
+change of closed months or networks, and *again* one without a change. Both services run throughout, with one
+process each, and all sides take turns.
 """
 
 import datetime

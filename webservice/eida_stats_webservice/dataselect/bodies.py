@@ -10,7 +10,8 @@ from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.dataselect.key_sums import KeySums
 from eida_stats_webservice.payloads.bodies import PayloadBodies, name_damaged
 
-# Bounds the memory: 0.4 GB if each key has 480 clients. All payloads are read once more for each so many keys.
+# Bounds the memory: 0.4 GB if three payloads have 160 clients for each key. All payloads are
+# read once more for each so many keys.
 _KEYS_AT_ONCE = 1 << 15
 
 

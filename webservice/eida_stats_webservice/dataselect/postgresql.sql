@@ -32,8 +32,9 @@ TRUNCATE staging_keys;
 
 -- name: prepare_rebuild()$
 -- Let the sums of networks and countries be hashed. To sort their rows takes as long as to unite them. Each sum takes
--- 128 kB; beyond twice work_mem, rows wait in a file.
-SELECT set_config('enable_hashagg', 'on', true), set_config('work_mem', '64MB', true);
+-- 128 kB. Beyond 128 MB, rows wait in a file.
+SELECT set_config('enable_hashagg', 'on', true), set_config('work_mem', '64MB', true),
+    set_config('hash_mem_multiplier', '2', true);
 
 -- name: load_staging()!
 COPY staging FROM STDIN;

@@ -30,7 +30,7 @@ DELETE FROM temp.staging_by_network;
 DELETE FROM temp.staging_keys;
 
 -- name: prepare_rebuild()$
--- Do nothing: SQLite always sorts, and without a limit.
+-- Do nothing: SQLite has no such settings.
 SELECT 1;
 
 -- name: load_staging(date, network, station, location, channel, country, bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients)*!

@@ -65,7 +65,8 @@ class Verification:
             with self._lock(owner) as connection:
                 for kind in self._kinds:
                     kind.rebuild_months(connection, owner, {month})
-                # All that depends on sums is made again, although no payload has changed.
+                # Answers depend on the revision of the node. Decisions depend on the payloads of closed months, of
+                # which none has changed, and on the revision of the registry.
                 self._registry.bump_revision(connection, owner)
                 self._registry.bump_registry_revision(connection)
             yield owner.name, month

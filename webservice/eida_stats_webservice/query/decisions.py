@@ -1,4 +1,7 @@
-"""Keep which groups are small. This depends on closed months only, so it outlives the payloads of open ones."""
+"""Keep decisions about small groups of clients.
+
+They depend on closed months, nodes and networks only, so they outlive payloads that have only open months.
+"""
 
 import datetime
 
@@ -7,7 +10,7 @@ from eida_stats_webservice.query.repository import StatisticsRepository
 
 
 class Decisions:
-    """Keeps decisions about closed months until their data, nodes or networks change. Threads can share it."""
+    """Keeps decisions until closed months, nodes or networks change. Threads can share it."""
 
     def __init__(self) -> None:
         self._kept = AnswerCache()

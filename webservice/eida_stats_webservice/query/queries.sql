@@ -9,8 +9,9 @@ FROM registry_state;
 
 -- name: version_before(day)^
 -- Return the revisions and times of the last changes of nodes and networks, and of the payloads that begin before a day.
--- A change of a payload sets its revision to the next one of its node, so each change increases the sum. The ids of the
--- payloads that changed last tell the histories of a database and of its restored backup apart.
+-- A change of a payload sets its revision to the next one of its node. So while the nodes stay the same, each change
+-- increases the sum; a change of the nodes has a revision of the registry. The ids of the payloads that changed last
+-- distinguish a database from its restored backup, which may count to the same sums again.
 WITH latest AS (
     SELECT id AS node_id, (SELECT max(revision) FROM payloads WHERE node_id = nodes.id AND starts_at < :day) AS revision
     FROM nodes
