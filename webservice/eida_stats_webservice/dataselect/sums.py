@@ -42,11 +42,14 @@ class Sums:
             sums: one row for each key that payloads in force have, in pieces. Each is loaded before the next one is
                 read, so they may use the connection.
         """
-        self._load_keys_and_sums(connection, keys, sums)
+        gone = self._load_sums(connection, keys, sums)
+        self._load_keys(connection, gone)
         self._queries.prepare_rebuild(connection)
+        self._queries.remove_keys_of_stats(connection, node_id=node.id)
+        self._queries.replace_stats(connection, node_id=node.id)
+        # From here on, the table has all keys.
+        self._queries.add_staging_keys(connection)
         for change in (
-            self._queries.remove_keys_of_stats,
-            self._queries.insert_summed_stats,
             self._queries.remove_keys_by_network_country,
             self._queries.restore_keys_by_network_country,
             self._queries.remove_keys_by_network,
@@ -122,21 +125,23 @@ class Sums:
             connection, self._queries.load_staging, rows, to_line=write_line, to_parameters=_list_parameters
         )
 
-    def _load_keys_and_sums(self, connection: Any, keys: Collection[Key], sums: Iterable[Sequence[Row]]) -> None:
+    def _load_sums(self, connection: Any, keys: Collection[Key], sums: Iterable[Sequence[Row]]) -> Collection[Key]:
+        """Load the sums of some keys, and return the keys that have none."""
         self._create_staging(connection)
-        self._queries.create_staging_keys(connection)
-        self._queries.empty_staging_keys(connection)
-        # The keys that have no sums any more. The others are not copied again.
         gone = dict.fromkeys(keys)
         for rows in sums:
             self._load(connection, rows)
             for row in rows:
                 del gone[row.key]
-        self._queries.add_staging_keys(connection)
+        return gone
+
+    def _load_keys(self, connection: Any, keys: Iterable[Key]) -> None:
+        self._queries.create_staging_keys(connection)
+        self._queries.empty_staging_keys(connection)
         self._database.load_rows(
             connection,
             self._queries.load_staging_keys,
-            gone,
+            keys,
             to_line=_write_key,
             to_parameters=_list_key_parameters,
         )
