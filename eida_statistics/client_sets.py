@@ -15,6 +15,7 @@ _HASH_MASK = (1 << _HASH_BITS) - 1
 # Below so many pairs, all of them take less than 16 MB. Registers take as much as 256 pairs.
 _FOLD_FROM = 1 << 21
 _FOLD_ABOVE = 512
+_PAIRS_OF_REGISTERS = 256
 
 _EXPLICIT = hll.to_hex(hll.EXPLICIT_HEADER)
 _EMPTY = hll.to_hex(hll.EMPTY)
@@ -37,6 +38,11 @@ class ClientSets:
         self._registers: dict[int, NDArray[np.uint8]] = {}
         self._fold_from = fold_from
 
+    @property
+    def size(self) -> int:
+        """The number of pairs in memory. Some may be equal, and registers count as so many pairs as they take."""
+        return len(self._pairs) + self._size_added + _PAIRS_OF_REGISTERS * len(self._registers)
+
     def add(self, groups: NDArray[np.int64], clients: NDArray[np.int64]) -> None:
         """Add clients, each to its group. Clients are signed hashes of 32 bits, see `hll.hash_client`."""
         pairs = _sort_unique(groups << _HASH_BITS | clients - _LOWEST_HASH)
@@ -58,6 +64,13 @@ class ClientSets:
         """Add clients to a group that are known by their registers only."""
         known = self._registers.get(group)
         self._registers[group] = registers if known is None else np.maximum(known, registers)
+
+    def drop(self, first: int) -> None:
+        """Remove the clients of a group and of all after it."""
+        self._join()
+        end = np.searchsorted(self._pairs, np.int64(first) << _HASH_BITS)
+        self._pairs = self._pairs[:end].copy()
+        self._registers = {group: found for group, found in self._registers.items() if group < first}
 
     def unite(self) -> bytes:
         """Return the sketch of the clients of all groups together."""

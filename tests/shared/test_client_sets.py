@@ -111,3 +111,13 @@ def test_merged_sets_are_those_of_all(parts: list[tuple[Members, bool, list[int]
             everything[numbers[group]] = everything.get(numbers[group], set()) | clients
     assert sets.encode(4) == sketches(everything, 4)
     assert sets.unite() == hll.encode(unite(everything.values()))
+
+
+@given(members, st.booleans(), st.integers(0, 4))
+@settings(deadline=None)
+def test_dropped_groups_are_empty(given: Members, folded: bool, first: int) -> None:
+    sets = fill(given, folded=folded)
+    sets.drop(first)
+    kept = {group: clients for group, clients in given.items() if group < first}
+    assert sets.encode(4) == sketches(kept, 4)
+    assert sets.size == fill(kept, folded=folded).size

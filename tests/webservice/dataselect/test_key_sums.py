@@ -41,17 +41,27 @@ def make_payload(rows: Sequence[Row]) -> EncodedPayload:
     return encode(Payload(generated_at="", version="", days_coverage=[OCTOBER], aggregation_score=0, stats=ordered))
 
 
-def add_up(payloads: Iterable[EncodedPayload], keys: Sequence[Key]) -> list[Row]:
-    sums = KeySums(keys)
-    for one in payloads:
-        sums.add(Reader([one.body]))
-    return sums.make_rows()
+def add_up(payloads: Iterable[EncodedPayload], keys: Sequence[Key], most_clients: int = 1 << 24) -> list[Row]:
+    """Return the sums of all keys, also of those that are dropped at first."""
+    given, rows = list(payloads), []
+    while keys:
+        sums = KeySums(keys, most_clients)
+        for one in given:
+            sums.add(Reader([one.body]))
+        assert sums.keys
+        rows += sums.make_rows()
+        keys = keys[len(sums.keys) :]
+    return rows
 
 
-@given(payloads=st.lists(ROWS, max_size=4), chosen=st.sets(st.sampled_from([*STATIONS, "NONE"])))
+@given(
+    payloads=st.lists(ROWS, max_size=4),
+    chosen=st.sets(st.sampled_from([*STATIONS, "NONE"])),
+    most_clients=st.just(1 << 24) | st.integers(0, 3000),
+)
 @settings(deadline=None)
 def test_sums_are_those_of_merged_rows(
-    payloads: list[dict[str, tuple[int, Iterable[int]]]], chosen: set[str]
+    payloads: list[dict[str, tuple[int, Iterable[int]]]], chosen: set[str], most_clients: int
 ) -> None:
     rows = [[make_row(station, *values) for station, values in one.items()] for one in payloads]
     keys = [make_row(station, 0, ()).key for station in sorted(chosen)]
@@ -59,7 +69,7 @@ def test_sums_are_those_of_merged_rows(
     for key in keys:
         same = [one for listed in rows for one in listed if one.key == key]
         expected += [merge_rows(same)] if same else []
-    found = add_up(map(make_payload, rows), keys)
+    found = add_up(map(make_payload, rows), keys, most_clients)
     assert list(map(astuple, found)) == list(map(astuple, expected))
 
 
@@ -100,12 +110,17 @@ def test_a_damaged_payload_with_a_key_twice_is_retracted(store: Store, monkeypat
     assert [differences for *_, differences in store.verification.verify() if differences] == []
 
 
-def test_keys_are_summed_some_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"), [("_KEYS_AT_ONCE", 3), ("_CLIENTS_AT_ONCE", 5), ("_CLIENTS_AT_ONCE", 0)]
+)
+def test_keys_are_summed_some_at_a_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch, name: str, value: int
+) -> None:
     node, _ = make_node(store, "GFZ")
     for day in (1, 2, 3):
         rows = [row(station=station, bytes=10**day, clients=sketch({day})) for station in STATIONS]
         store.dataselect.ingest(node, payload(*rows, days_coverage=[f"2026-10-{day:02}"]))
-    monkeypatch.setattr(bodies, "_KEYS_AT_ONCE", 3)
+    monkeypatch.setattr(bodies, name, value)
     store.payloads.retract(2, node)
     found = read_sums(store, "dataselect_stats", ("station",))
     assert {key[1]: (values[0], values[-1].hex()) for key, values in found.items()} == {

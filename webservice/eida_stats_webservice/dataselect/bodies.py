@@ -10,9 +10,9 @@ from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.dataselect.key_sums import KeySums
 from eida_stats_webservice.payloads.bodies import PayloadBodies, name_damaged
 
-# Bounds the memory: 0.4 GB if three payloads have 160 clients for each key. All payloads are
-# read once more for each so many keys.
-_KEYS_AT_ONCE = 1 << 15
+# Bound the memory. All payloads are read once more for each so many keys, or fewer if they have more clients.
+_KEYS_AT_ONCE = 1 << 17
+_CLIENTS_AT_ONCE = 1 << 23
 
 
 class DataselectBodies:
@@ -43,11 +43,14 @@ class DataselectBodies:
             DamagedPayload: if a payload is damaged.
         """
         ordered = sorted(keys)
-        for start in range(0, len(ordered), _KEYS_AT_ONCE):
-            sums = KeySums(ordered[start : start + _KEYS_AT_ONCE])
+        start, size = 0, _KEYS_AT_ONCE
+        while start < len(ordered):
+            sums = KeySums(ordered[start : start + size], _CLIENTS_AT_ONCE)
             for number in numbers:
                 with name_damaged(number):
                     sums.add(self.open(connection, number))
+            size = len(sums.keys)
+            start += size
             yield sums.make_rows()
 
     def read_summary(self, connection: Any, number: int) -> PayloadSummary:

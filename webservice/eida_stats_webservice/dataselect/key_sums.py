@@ -15,21 +15,35 @@ from eida_statistics.payload import COUNTS, Key, Row
 _EXPLICIT = hll.to_hex(hll.EXPLICIT_HEADER)
 _HEADER_DIGITS, _HEX_DIGITS = len(_EXPLICIT), 16
 _GET_COUNTS, _GET_CLIENTS = tuple(map(attrgetter, COUNTS)), attrgetter("clients")
+# A short one takes 8 bytes.
+_CLIENTS_OF_LONG_HASH = 10
 # Larger sums become this one, for which no database has room. With another count, of 53 bits, it fits into 64 bits.
 _TOO_LARGE = np.uint64(1 << 63)
 
 
 class KeySums:
-    """The sums of rows with some keys over several payloads."""
+    """The sums of rows with some keys over several payloads.
 
-    def __init__(self, keys: Sequence[Key]) -> None:
+    Args:
+        keys: the keys.
+        most_clients: bounds the memory. Beyond so many clients of all keys, the second half of the keys is dropped.
+    """
+
+    def __init__(self, keys: Sequence[Key], most_clients: int) -> None:
         self._keys = keys
+        self._most_clients = most_clients
         self._numbers = {encode_key(key): number for number, key in enumerate(keys)}
         self._counts = np.zeros((len(COUNTS), len(keys)), dtype=np.uint64)
         self._found = np.zeros(len(keys), dtype=np.bool_)
         self._clients = ClientSets()
         # Hashes of more than 32 bits, which sketches of other aggregators may have.
         self._long_hashes: dict[int, set[int]] = {}
+        self._long_count = 0
+
+    @property
+    def keys(self) -> Sequence[Key]:
+        """The keys that were not dropped."""
+        return self._keys
 
     def add(self, payload: Reader) -> None:
         """Add the rows of a payload.
@@ -49,6 +63,8 @@ class KeySums:
                 self._add_clients(numbers, list(map(_GET_CLIENTS, sums)))
             except (InvalidSketch, ValueError) as error:
                 raise UnreadablePayload("a sketch is not valid") from error
+            while len(self._keys) > 1 and self._count_clients() > self._most_clients:
+                self._drop_half()
 
     def make_rows(self) -> list[Row]:
         """Return the sums of all keys that were found, in the order of the keys."""
@@ -58,6 +74,20 @@ class KeySums:
         found = np.flatnonzero(self._found).tolist()
         codes = zip(*(self._keys[number] for number in found), strict=True)
         return list(map(Row, *codes, *self._counts[:, found].tolist(), (sketches[number] for number in found)))
+
+    def _count_clients(self) -> int:
+        """Return the number of clients in memory, with long hashes as so many as they take."""
+        return self._clients.size + _CLIENTS_OF_LONG_HASH * self._long_count
+
+    def _drop_half(self) -> None:
+        kept = len(self._keys) // 2
+        for key in self._keys[kept:]:
+            del self._numbers[encode_key(key)]
+        self._keys = self._keys[:kept]
+        self._counts, self._found = self._counts[:, :kept].copy(), self._found[:kept].copy()
+        self._clients.drop(kept)
+        self._long_hashes = {number: found for number, found in self._long_hashes.items() if number < kept}
+        self._long_count = sum(map(len, self._long_hashes.values()))
 
     def _add_clients(self, numbers: NDArray[np.int64], sketches: list[str]) -> None:
         """Add the sketches of some keys. Most list a few clients, and are read together.
@@ -82,8 +112,11 @@ class KeySums:
 
     def _add_long_hashes(self, groups: list[int], hashes: list[int]) -> None:
         for group, client in zip(groups, hashes, strict=True):
-            self._long_hashes.setdefault(group, set()).add(client)
+            known = self._long_hashes.setdefault(group, set())
+            self._long_count += client not in known
+            known.add(client)
         # So many clients become registers in any case, which take less memory.
         for group in {group for group in groups if len(self._long_hashes[group]) > hll.EXPLICIT_MAX}:
             found = self._long_hashes.pop(group)
+            self._long_count -= len(found)
             self._clients.add_registers(group, hll.compute_registers(np.fromiter(found, np.int64, len(found))))
