@@ -18,7 +18,7 @@ from eida_stats_webservice.query.decisions import Decisions
 from eida_stats_webservice.query.model import Key, Statistic, StatisticsQuery, matches
 from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.query.sketch_disclosure import Disclosure
-from eida_stats_webservice.query.suppression import Cells
+from eida_stats_webservice.query.suppression import Cells, SuppressedKeys
 from eida_stats_webservice.query.unions import roll_up
 from eida_stats_webservice.registry.models import PUBLIC, NetworkRecord, Viewer
 from eida_stats_webservice.registry.repository import RegistryRepository
@@ -204,7 +204,8 @@ class Usage:
         if find_decision is None or not closed.filtered:
             return self._find_answer((unfiltered.identity, self._settings.min_clients, policies), Cells, find)
         key = unfiltered.identity, policies
-        suppressed = find_decision(key, frozenset[Key], lambda: find().list_suppressed())
+        keys = find_decision(key, SuppressedKeys, lambda: find().list_suppressed())
+        suppressed = keys.select(closed.filters.get("network", ()))
         filtered = msgspec.structs.replace(unfiltered, filters=closed.filters)
         return suppression.select_cells(read(filtered), suppressed, restricted)
 
