@@ -27,7 +27,12 @@ from support.stores import ON_ONE_STORE, Store
 NOVEMBER, DECEMBER = datetime.date(2026, 11, 1), datetime.date(2026, 12, 1)
 IN_NOVEMBER = datetime.date(2026, 11, 20)
 PERIOD: dict[str, Any] = {"cube": DATASELECT, "start": datetime.date(2026, 9, 1), "end": NOVEMBER}
-FILTERS: tuple[dict[str, tuple[str, ...]], ...] = ({"network": ("GE",)}, {"network": ("FR",)}, {"country": ("DE",)})
+FILTERS: tuple[dict[str, tuple[str, ...]], ...] = (
+    {"network": ("GE",)},
+    {"network": ("FR",)},
+    {"country": ("DE",)},
+    {"network": ("FR", "GE", "NONE"), "country": ("DE",)},
+)
 DETAILS = ((), ("month",), ("month", "country"))
 
 
