@@ -100,15 +100,13 @@ def make_finest(query: StatisticsQuery) -> StatisticsQuery:
 def find_suppressed_keys(
     cells: Iterable[Statistic], minimum: int, query: StatisticsQuery, restricted: Networks
 ) -> set[Key]:
-    """Return the keys of the rows of an answer in which a cell is suppressed.
+    """Return the keys of the rows of an answer in which a cell is suppressed, as far as cells are kept.
 
     Args:
         cells: the rows of the finest query, with sketches, and restricted networks one by one.
         minimum: the smallest number of clients of a row.
         query: the query of the answer.
         restricted: nodes and networks that are not public; none for the holders of tokens.
-
-    Rows whose cells are deleted are not among them.
     """
     cells = list(cells)
     get_key = _make_answer_key_function(query, restricted)
