@@ -15,7 +15,7 @@ from eida_statistics.payload import COUNTS, Key, Row
 _EXPLICIT = hll.to_hex(hll.EXPLICIT_HEADER)
 _HEADER_DIGITS, _HEX_DIGITS = len(_EXPLICIT), 16
 _GET_COUNTS, _GET_CLIENTS = tuple(map(attrgetter, COUNTS)), attrgetter("clients")
-# A short one takes 8 bytes.
+# A long hash takes as much memory as so many short ones.
 _CLIENTS_OF_LONG_HASH = 10
 # Larger sums become this one, for which no database has room. With another count, of 53 bits, it fits into 64 bits.
 _TOO_LARGE = np.uint64(1 << 63)

@@ -47,7 +47,7 @@ class Sums:
         self._queries.prepare_rebuild(connection)
         self._queries.remove_keys_of_stats(connection, node_id=node.id)
         self._queries.replace_stats(connection, node_id=node.id)
-        # From here on, the table has all keys.
+        # The roll-ups depend on all keys.
         self._queries.add_staging_keys(connection)
         for change in (
             self._queries.remove_keys_by_network_country,
