@@ -14,7 +14,7 @@ from eida_stats_webservice.errors import DatabaseLocked
 from eida_stats_webservice.query.decisions import Decisions
 from eida_stats_webservice.query.model import StatisticsQuery
 from eida_stats_webservice.query.usage import Usage
-from eida_stats_webservice.registry.models import Node
+from eida_stats_webservice.registry.models import Node, Viewer
 from eida_stats_webservice.ringserver.cube import RINGSERVER
 from eida_stats_webservice.ringserver.pruning import Kept
 from eida_stats_webservice.ringserver.raw_logs.models import Days, RawReceipt, Replacement
@@ -78,10 +78,10 @@ def test_sums_stay_and_records_are_refused(store: Store, node: Node) -> None:
     assert store.pruning.read_kept() == KEPT
 
 
-def test_deleted_hours_end_kept_answers(store: Store, node: Node) -> None:
+def test_another_first_day_of_hours_ends_kept_answers(store: Store, node: Node) -> None:
     put(store, node, *map(record, DAYS))
     before = store.statistics.data_version().revision
-    # From now on, earlier hours are in no answer, although they are not deleted yet.
+    # From now on, earlier hours count in no answer. That they are deleted afterwards changes none.
     store.pruning.keep_from(KEPT)
     after = store.statistics.data_version().revision
     assert after != before
@@ -213,7 +213,9 @@ def test_sketches_without_hours_are_withheld(store: Store, node: Node, *, keeps_
     settings = PrivacySettings(min_clients=5, closed_after_days=0, min_sketch_clients=5)
     usage = Usage(store.statistics, store.registry, settings, decisions=Decisions() if keeps_decisions else None)
 
-    def list_disclosed(level: str | None, details: str, start: datetime.date) -> list[str]:
+    def list_disclosed(
+        level: str | None, details: str, start: datetime.date, *, is_public: bool = True
+    ) -> list[str]:
         query = StatisticsQuery(
             cube=RINGSERVER,
             start=start,
@@ -222,12 +224,18 @@ def test_sketches_without_hours_are_withheld(store: Store, node: Node, *, keeps_
             details=frozenset([details] if details else []),
             choices={"direction": TX},
         )
-        rows = usage.answer_public(query, datetime.date(2026, 11, 20), sketches=True)
+        today = datetime.date(2026, 11, 20)
+        rows = (
+            usage.answer_public(query, today, sketches=True)
+            if is_public
+            else usage.answer_restricted(query, Viewer(), today, sketches=True)
+        )
         return [" ".join((row.date, row.keys[2])) for row in rows if row.hll_clients != hll.EMPTY]
 
     august, september, october = (datetime.date(2026, month, 1) for month in (8, 9, 10))
     assert list_disclosed(None, "", august) == list_disclosed(None, "year", august) == []
     assert list_disclosed(None, "", september) == ["* *"]
+    assert list_disclosed(None, "", september, is_public=False) == ["* *"]
     assert list_disclosed(None, "month", september) == ["2026-09 *", "2026-10 *"]
     months = ["2026-09 ES", "2026-09 IT", "2026-10 CH"]
     assert list_disclosed("network", "month", september) == months
@@ -241,13 +249,45 @@ def test_sketches_without_hours_are_withheld(store: Store, node: Node, *, keeps_
     # A sum of months is about whole ones.
     assert list_disclosed(None, "", september) == list_disclosed(None, "", DAYS[2]) == []
     assert list_disclosed(None, "month", september) == ["2026-10 *"]
-    assert list_disclosed(None, "", october) == ["* *"]
+    assert list_disclosed(None, "", september, is_public=False) == []
+    assert list_disclosed(None, "", october) == list_disclosed(None, "", october, is_public=False) == ["* *"]
     assert list_disclosed("network", "month", september) == ["2026-10 CH"]
     days = ["2026-09-20 ES", "2026-09-20 IT", "2026-10-05 CH"]
     assert list_disclosed("network", "day", september) == days
     hours = [f"{day[:10]}T12{day[10:]}" for day in days]
     assert list_disclosed("network", "hour", DAYS[2]) == hours
     assert list_disclosed("network", "year", october) == ["2026 CH"]
+
+
+@ON_ONE_STORE
+def test_hours_that_count_no_more_suppress_nothing(store: Store, node: Node) -> None:
+    """So the answer stays the same when they are deleted."""
+    # Before, the total of September without the second day would reveal the client of the first one.
+    for day, groups in ((DAYS[1], [Group("ES", [1])]), (DAYS[2], [Group("ES", range(30))])):
+        store.ringserver.ingest(node, make_day_of_groups(day, [*groups, Group("IT", range(30))]))
+    usage = Usage(
+        store.statistics,
+        store.registry,
+        PrivacySettings(min_clients=5, closed_after_days=0, min_sketch_clients=5),
+    )
+    query = StatisticsQuery(
+        cube=RINGSERVER,
+        start=datetime.date(2026, 9, 1),
+        end=datetime.date(2026, 9, 30),
+        details=frozenset({"day"}),
+        choices={"direction": TX},
+    )
+
+    def list_disclosed() -> list[str]:
+        rows = usage.answer_public(query, datetime.date(2026, 11, 20), sketches=True)
+        return [row.date for row in rows if row.hll_clients != hll.EMPTY]
+
+    assert list_disclosed() == []
+    kept = Kept(DAYS[2], DAYS[2])
+    store.pruning.keep_from(kept)
+    assert list_disclosed() == [str(DAYS[2])]
+    prune(store, kept)
+    assert list_disclosed() == [str(DAYS[2])]
 
 
 @ON_ONE_STORE

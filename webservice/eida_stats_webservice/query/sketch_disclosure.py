@@ -25,7 +25,7 @@ class Disclosure(msgspec.Struct, frozen=True, kw_only=True):
         min_clients: MIN_CLIENTS.
         min_sketch_clients: the smallest number of clients of a sketch, if MIN_CLIENTS is set.
         first_open_month: the month from which on no sketch is disclosed, if MIN_CLIENTS is set.
-        start: the first day of the cells.
+        start: the first day of the query; the first one of its month, unless it is daily.
         suppressed: the keys of rows in which a cell is suppressed.
         first_cell_day: the first day whose cells are kept, None if all are.
         is_public: whether everybody may get the answer, so that no client is authorized for more.

@@ -247,6 +247,9 @@ class Usage:
         with self._open_snapshot(first_open) as (source, find_decision):
             restricted = source._list_restricted()
             first_day = source._statistics.find_first_day(finest)
+            if first_day is not None:
+                # Earlier cells count no more, whether they are deleted yet or not.
+                finest = msgspec.structs.replace(finest, start=max(finest.start, first_day))
 
             def find() -> set[Key]:
                 cells = source._statistics.query(finest, _make_viewer(restricted), sketches=True)
