@@ -36,11 +36,11 @@ class ClientSets:
         self._added: list[NDArray[np.int64]] = []
         self._size_added = 0
         self._registers: dict[int, NDArray[np.uint8]] = {}
-        self._fold_from = fold_from
+        self._first_fold_from = self._fold_from = fold_from
 
     @property
     def size(self) -> int:
-        """The number of pairs in memory. Some may be equal, and registers count as so many pairs as they take."""
+        """The number of pairs in memory. Some may be equal, and registers count as many pairs as they take."""
         return len(self._pairs) + self._size_added + _PAIRS_OF_REGISTERS * len(self._registers)
 
     def add(self, groups: NDArray[np.int64], clients: NDArray[np.int64]) -> None:
@@ -71,6 +71,7 @@ class ClientSets:
         end = np.searchsorted(self._pairs, np.int64(first) << _HASH_BITS)
         self._pairs = self._pairs[:end].copy()
         self._registers = {group: found for group, found in self._registers.items() if group < first}
+        self._fold_from = max(self._first_fold_from, 2 * len(self._pairs))
 
     def unite(self) -> bytes:
         """Return the sketch of the clients of all groups together."""

@@ -197,6 +197,7 @@ class Reader:
     def find_rows(self, numbers: Mapping[bytes, int]) -> Iterator[FoundRows]:
         """Yield rows by their keys, some at a time; `numbers` has the keys, in the form of `encode_key`.
 
+        If keys are removed from it between two steps, further rows with them are not found.
         Other rows are not decoded, and take a tenth of the time. There is no summary.
 
         Raises:

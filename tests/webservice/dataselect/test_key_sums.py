@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import astuple, replace
 
+from eida_statistics import encoding
 from eida_statistics.encoding import EncodedPayload, Reader, UnreadablePayload, encode
 from eida_statistics.payload import MAX_COUNT, Key, Payload, Row
 from eida_statistics.rows import merge_rows
@@ -49,6 +50,7 @@ def add_up(payloads: Iterable[EncodedPayload], keys: Sequence[Key], most_clients
         for one in given:
             sums.add(Reader([one.body]))
         assert sums.keys
+        assert len(sums.keys) == 1 or sums._count_clients() <= most_clients
         rows += sums.make_rows()
         keys = keys[len(sums.keys) :]
     return rows
@@ -94,6 +96,25 @@ def test_a_key_that_occurs_twice_in_a_stored_payload_is_refused() -> None:
     row_of_a = make_row("A", 1, {1})
     with pytest.raises(UnreadablePayload):
         add_up([make_payload([row_of_a, row_of_a])], [row_of_a.key])
+
+
+def test_keys_are_dropped_while_a_payload_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "_SLICE_BYTES", 200)
+    rows = [make_row(f"S{number:02}", number, {number, -number}) for number in range(40)]
+    given = [make_payload(rows), make_payload(rows[::2])]
+    expected = [merge_rows([one, one]) if number % 2 == 0 else one for number, one in enumerate(rows)]
+    keys = [one.key for one in rows]
+    for most_clients in (3, 10, 50, 1000):
+        assert list(map(astuple, add_up(given, keys, most_clients))) == list(map(astuple, expected))
+
+
+def test_many_clients_become_registers_before_keys_are_dropped() -> None:
+    keys = [make_row(station, 0, ()).key for station in STATIONS]
+    sums = KeySums(keys, 8 * 600)
+    for start in range(0, 10 * 150, 150):
+        sums.add(Reader([make_payload([make_row(one, 1, range(start, start + 150)) for one in STATIONS]).body]))
+    assert sums.keys == keys
+    assert [one.clients for one in sums.make_rows()] == [sketch(range(1500))] * len(keys)
 
 
 @ON_ONE_STORE

@@ -10,7 +10,8 @@ from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.dataselect.key_sums import KeySums
 from eida_stats_webservice.payloads.bodies import PayloadBodies, name_damaged
 
-# Bound the memory. All payloads are read once more for each so many keys, or fewer if they have more clients.
+# Bound the memory. All payloads are read again for each group of this many keys, which is smaller if it has more
+# clients than these.
 _KEYS_AT_ONCE = 1 << 17
 _CLIENTS_AT_ONCE = 1 << 23
 
@@ -49,8 +50,9 @@ class DataselectBodies:
             for number in numbers:
                 with name_damaged(number):
                     sums.add(self.open(connection, number))
-            size = len(sums.keys)
-            start += size
+            start += len(sums.keys)
+            # The next keys may have fewer clients.
+            size = min(2 * len(sums.keys), _KEYS_AT_ONCE)
             yield sums.make_rows()
 
     def read_summary(self, connection: Any, number: int) -> PayloadSummary:

@@ -26,7 +26,7 @@ class KeySums:
 
     Args:
         keys: the keys.
-        most_clients: bounds the memory. Beyond so many clients of all keys, the second half of the keys is dropped.
+        most_clients: bounds the memory. If the keys have more clients together, the last ones are dropped.
     """
 
     def __init__(self, keys: Sequence[Key], most_clients: int) -> None:
@@ -63,8 +63,8 @@ class KeySums:
                 self._add_clients(numbers, list(map(_GET_CLIENTS, sums)))
             except (InvalidSketch, ValueError) as error:
                 raise UnreadablePayload("a sketch is not valid") from error
-            while len(self._keys) > 1 and self._count_clients() > self._most_clients:
-                self._drop_half()
+            if self._count_clients() > self._most_clients:
+                self._shrink()
 
     def make_rows(self) -> list[Row]:
         """Return the sums of all keys that were found, in the order of the keys."""
@@ -76,8 +76,14 @@ class KeySums:
         return list(map(Row, *codes, *self._counts[:, found].tolist(), (sketches[number] for number in found)))
 
     def _count_clients(self) -> int:
-        """Return the number of clients in memory, with long hashes as so many as they take."""
+        """Return the number of clients in memory. A long hash counts as many as it takes."""
         return self._clients.size + _CLIENTS_OF_LONG_HASH * self._long_count
+
+    def _shrink(self) -> None:
+        self._clients.fold()
+        # To half of the bound, so that it is not reached again at once.
+        while len(self._keys) > 1 and self._count_clients() > self._most_clients // 2:
+            self._drop_half()
 
     def _drop_half(self) -> None:
         kept = len(self._keys) // 2

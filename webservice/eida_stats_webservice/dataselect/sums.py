@@ -133,6 +133,8 @@ class Sums:
             self._load(connection, rows)
             for row in rows:
                 del gone[row.key]
+            # Before the next ones are made: they take much memory.
+            del rows
         return gone
 
     def _load_keys(self, connection: Any, keys: Iterable[Key]) -> None:
