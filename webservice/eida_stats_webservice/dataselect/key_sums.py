@@ -38,7 +38,6 @@ class KeySums:
         self._clients = ClientSets()
         # Hashes of more than 32 bits, which sketches of other aggregators may have.
         self._long_hashes: dict[int, set[int]] = {}
-        self._long_count = 0
 
     @property
     def keys(self) -> Sequence[Key]:
@@ -77,7 +76,7 @@ class KeySums:
 
     def _count_clients(self) -> int:
         """Return the number of clients in memory. A long hash counts as many as it takes."""
-        return self._clients.size + _CLIENTS_OF_LONG_HASH * self._long_count
+        return self._clients.size + _CLIENTS_OF_LONG_HASH * sum(map(len, self._long_hashes.values()))
 
     def _shrink(self) -> None:
         self._clients.fold()
@@ -93,7 +92,6 @@ class KeySums:
         self._counts, self._found = self._counts[:, :kept].copy(), self._found[:kept].copy()
         self._clients.drop(kept)
         self._long_hashes = {number: found for number, found in self._long_hashes.items() if number < kept}
-        self._long_count = sum(map(len, self._long_hashes.values()))
 
     def _add_clients(self, numbers: NDArray[np.int64], sketches: list[str]) -> None:
         """Add the sketches of some keys. Most list a few clients, and are read together.
@@ -118,11 +116,8 @@ class KeySums:
 
     def _add_long_hashes(self, groups: list[int], hashes: list[int]) -> None:
         for group, client in zip(groups, hashes, strict=True):
-            known = self._long_hashes.setdefault(group, set())
-            self._long_count += client not in known
-            known.add(client)
+            self._long_hashes.setdefault(group, set()).add(client)
         # So many clients become registers in any case, which take less memory.
         for group in {group for group in groups if len(self._long_hashes[group]) > hll.EXPLICIT_MAX}:
             found = self._long_hashes.pop(group)
-            self._long_count -= len(found)
             self._clients.add_registers(group, hll.compute_registers(np.fromiter(found, np.int64, len(found))))
