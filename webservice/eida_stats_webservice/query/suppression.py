@@ -40,6 +40,18 @@ def without_filters(query: StatisticsQuery) -> StatisticsQuery:
     )
 
 
+class SuppressedKeys(msgspec.Struct, frozen=True):
+    """The keys of rows that are suppressed: a list for each network, encoded. Most queries need few of them."""
+
+    by_network: dict[str, msgspec.Raw]
+
+    def select(self, networks: Collection[str]) -> set[Key]:
+        """Return the keys of some networks; of all, if none are named."""
+        chosen = self.by_network.keys() & networks if networks else self.by_network
+        lists = (msgspec.msgpack.decode(self.by_network[network], type=list[Key]) for network in chosen)
+        return set(chain.from_iterable(lists))
+
+
 class Cells(msgspec.Struct, frozen=True):
     """The rows of a query without filters, and which of them are suppressed.
 
@@ -53,7 +65,7 @@ class Cells(msgspec.Struct, frozen=True):
     suppressed: list[bool]
     restricted: frozenset[tuple[str, str]]
 
-    def list_suppressed(self) -> "SuppressedKeys":
+    def list_suppressed(self) -> SuppressedKeys:
         """Return the keys of the rows that are suppressed."""
         keys: defaultdict[str, list[Key]] = defaultdict(list)
         for row, is_suppressed in zip(self.rows, self.suppressed, strict=True):
@@ -63,18 +75,6 @@ class Cells(msgspec.Struct, frozen=True):
         return SuppressedKeys(
             {network: msgspec.Raw(msgspec.msgpack.encode(some)) for network, some in keys.items()}
         )
-
-
-class SuppressedKeys(msgspec.Struct, frozen=True):
-    """The keys of rows that are suppressed: a list for each network, encoded. Most queries need few of them."""
-
-    by_network: dict[str, msgspec.Raw]
-
-    def select(self, networks: Collection[str]) -> set[Key]:
-        """Return the keys of some networks; of all, if none are named."""
-        chosen = self.by_network.keys() & networks if networks else self.by_network
-        lists = (msgspec.msgpack.decode(self.by_network[network], type=list[Key]) for network in chosen)
-        return set(chain.from_iterable(lists))
 
 
 def find_cells(rows: Iterable[Statistic], minimum: int, query: StatisticsQuery, restricted: Networks) -> Cells:
