@@ -151,6 +151,7 @@ WHERE node_id = :node_id AND (date, network, station, location, channel, country
 );
 
 -- name: remove_keys_by_network_country(node_id)!
+-- Delete a node's rows with some keys before they are computed again.
 DELETE FROM dataselect_stats_by_network_country
 WHERE node_id = :node_id AND (date, network, country) IN (SELECT date, network, country FROM staging_keys);
 

@@ -66,10 +66,7 @@ class StatisticsRepository:
         return _make_version(f"{day} {registry}.{statistics}.{payloads}", times)
 
     def find_first_day(self, query: StatisticsQuery) -> datetime.date | None:
-        """Return the first day that is kept of the sums that a query reads, None if all are.
-
-        Without pruning, all are, also of a query that begins before the earliest day of payloads.
-        """
+        """Return the first day that is kept of the sums that a query reads, None if none were deleted."""
         table = find_table(query, policies=False)
         if table is None or table.first_day is None:
             return None
