@@ -45,7 +45,7 @@ class ClientSets:
 
     def add(self, groups: NDArray[np.int64], clients: NDArray[np.int64]) -> None:
         """Add clients, each to its group. Clients are signed hashes of 32 bits, see `hll.hash_client`."""
-        pairs = _sort_unique(groups << _HASH_BITS | clients - _LOWEST_HASH)
+        pairs = hll.sort_unique(groups << _HASH_BITS | clients - _LOWEST_HASH)
         self._added.append(pairs)
         self._size_added += len(pairs)
         if self._size_added > max(len(self._pairs), self._fold_from // 8):
@@ -76,7 +76,7 @@ class ClientSets:
     def unite(self) -> bytes:
         """Return the sketch of the clients of all groups together."""
         self._join()
-        hashes = _get_hashes(_sort_unique(self._pairs & _HASH_MASK))
+        hashes = _get_hashes(hll.sort_unique(self._pairs & _HASH_MASK))
         if not self._registers:
             return hll.encode(hashes)
         registers = [hll.compute_registers(hashes), *self._registers.values()]
@@ -121,7 +121,7 @@ class ClientSets:
     def _join(self) -> None:
         """Join all pairs, sorted, none twice."""
         if self._added:
-            self._pairs = _sort_unique(np.concatenate((self._pairs, *self._added)))
+            self._pairs = hll.sort_unique(np.concatenate((self._pairs, *self._added)))
             self._added, self._size_added = [], 0
 
     def _find_bounds(self, count: int) -> NDArray[np.int64]:
@@ -132,12 +132,3 @@ class ClientSets:
 
 def _get_hashes(pairs: NDArray[np.int64]) -> NDArray[np.int64]:
     return (pairs & _HASH_MASK) + _LOWEST_HASH
-
-
-def _sort_unique(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the distinct numbers, sorted. `numpy.unique` uses a hash table, which takes ten times as long."""
-    numbers = np.sort(numbers)
-    is_new = np.empty(len(numbers), dtype=np.bool_)
-    is_new[:1] = True
-    np.not_equal(numbers[1:], numbers[:-1], out=is_new[1:])
-    return numbers[is_new]

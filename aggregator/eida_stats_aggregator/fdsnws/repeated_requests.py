@@ -20,6 +20,7 @@ from mmh3 import hash64
 from numpy.typing import NDArray
 
 from eida_statistics.errors import UnreadableLog
+from eida_statistics.hll import sort_unique
 
 # About 50 MB of requests.
 _HELD_REQUESTS = 1 << 16
@@ -81,7 +82,7 @@ def find_repeated(noted: Mapping[int, RecordKeys]) -> Choices | None:
     keys = _concatenate(one.keys for one in noted.values())
     np.bitwise_and(keys, ~1, out=keys)
     keys.sort()
-    repeated = np.unique(keys[1:][keys[1:] == keys[:-1]])
+    repeated = sort_unique(keys[1:][keys[1:] == keys[:-1]])
     if not len(repeated):
         return None
     of_repeated = {}
