@@ -143,11 +143,12 @@ def encode(payload: Payload) -> EncodedPayload:
     return msgspec.structs.replace(encoder.finish(), rows=payload.stats)
 
 
-def encode_slices(rows: Sequence[Row]) -> Iterator[bytes]:
-    """Yield the JSON of rows piece by piece, without the brackets around them."""
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        listed = msgspec.json.encode(rows[start : start + _ROWS_AT_ONCE])[1:-1]
-        yield b"," + listed if start else listed
+def encode_pieces(pieces: Iterable[Sequence[Row]]) -> Iterator[bytes]:
+    """Yield the JSON of rows that come in pieces, without the brackets around them."""
+    comma = b""
+    for rows in filter(len, pieces):
+        yield comma + memoryview(msgspec.json.encode(rows))[1:-1]
+        comma = b","
 
 
 class Reader:

@@ -28,7 +28,7 @@ from eida_stats_aggregator.memory import Finding, Memory, Stamps, load_memories,
 from eida_stats_aggregator.notices import Notice
 from eida_stats_aggregator.period import LogPeriod
 from eida_stats_aggregator.read_ahead import ReadAhead, Task, read_ahead
-from eida_stats_aggregator.reader import make_payload
+from eida_stats_aggregator.reader import make_log_aggregate
 from eida_stats_aggregator.run import (
     Destination,
     Options,
@@ -272,13 +272,13 @@ class _CatchUp:
         if entry.state.logs:
             return entry.state.fingerprint == f"{read.tally.fingerprint:x}"
         found = LogPeriod(Period(day, day), "names")
-        payload = make_payload(read.tally, found, self.options.source, self.options.now)
-        return payload.content() == entry.state.content
+        aggregate = make_log_aggregate(read.tally, found, self.options.source, self.options.now)
+        return aggregate.content == entry.state.content
 
     def _aggregate(self, day: datetime.date, read: DayRead, stamps: Stamps) -> None:
         found = LogPeriod(Period(day, day), "names")
         self.notices += notices.make_log_notices(read.names, read.tally, found, self.options.today)
-        payload = make_payload(read.tally, found, self.options.source, self.options.now)
+        aggregate = make_log_aggregate(read.tally, found, self.options.source, self.options.now)
         provenance = Provenance(stamps, f"{read.tally.fingerprint:x}")
         base, terms = self.destination.base, self.options.terms
         path = self.outbox.make_path(Identity(self.options.source, found.period))
@@ -287,7 +287,7 @@ class _CatchUp:
             # It was never sent, and is brought up to date.
             terms = structs.replace(terms, replace=True)
         try:
-            self.outbox.put(make_aggregate(payload), base, terms, provenance, may_overlap=True)
+            self.outbox.put(aggregate, base, terms, provenance, may_overlap=True)
         except AggregateExists as error:
             self._record_finding(day, stamps, f"{error.subject} has other statistics; --replace sends a correction")
             return

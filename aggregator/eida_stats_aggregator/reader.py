@@ -14,9 +14,9 @@ from msgspec import structs
 
 from eida_statistics import networks
 from eida_statistics.networks import Epoch
-from eida_statistics.payload import Payload
 from eida_stats_aggregator import progress
 from eida_stats_aggregator.console import complain
+from eida_stats_aggregator.delivery.aggregate import Aggregate, make_aggregate
 from eida_stats_aggregator.errors import DaskUnusable
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.logs.sources import STDIN, Log
@@ -74,10 +74,11 @@ class Reader:
         return tally, distinct, repeated
 
 
-def make_payload(tally: "Tally", found: LogPeriod, source: str, generated_at: datetime.datetime) -> Payload:
-    """Return the payload of logs that were read."""
-    made = tally.aggregation.make_payload(generated_at, tally.request_filter.exclusions)
-    return structs.replace(made, source=source, period=found.period)
+def make_log_aggregate(tally: "Tally", found: LogPeriod, source: str, generated_at: datetime.datetime) -> Aggregate:
+    """Return the statistics of logs that were read."""
+    envelope = tally.aggregation.make_envelope(generated_at, tally.request_filter.exclusions)
+    envelope = structs.replace(envelope, source=source, period=found.period)
+    return make_aggregate(envelope, tally.aggregation.make_rows())
 
 
 def make_registry_loader(file: Path | None) -> Callable[[], list[Epoch]]:

@@ -20,7 +20,7 @@ from eida_stats_aggregator.errors import NothingToAggregate, UnclearPeriod
 from eida_stats_aggregator.logs.sources import Log, find_logs
 from eida_stats_aggregator.notices import Notice
 from eida_stats_aggregator.period import LogPeriod, find_period, parse_day
-from eida_stats_aggregator.reader import Reader, get_standard_input, make_payload
+from eida_stats_aggregator.reader import Reader, get_standard_input, make_log_aggregate
 from eida_stats_aggregator.stamps import read_stamps
 from eida_stats_aggregator.summary import Deliveries, RunSummary
 
@@ -159,9 +159,9 @@ def _aggregate(options: Options, summary: RunSummary, outcome: Outcome) -> list[
     if found is None:
         return quiet
     _check_period(found, options.terms)
-    payload = make_payload(tally, found, options.source, options.now)
-    summary.add_payload(payload, tally, found)
-    return [_NewFile(make_aggregate(payload), Provenance(stamps, f"{tally.fingerprint:x}")), *quiet]
+    summary.add_aggregates(tally, found, options.source)
+    aggregate = make_log_aggregate(tally, found, options.source, options.now)
+    return [_NewFile(aggregate, Provenance(stamps, f"{tally.fingerprint:x}")), *quiet]
 
 
 def _is_request_log(log: Log) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from eida_statistics.payload import Exclusions, Payload, Period
+from eida_statistics.payload import Exclusions, Period
 from eida_stats_aggregator.fdsnws.log_lines import Reject
 from eida_stats_aggregator.period import LogPeriod, Origin
 
@@ -104,17 +104,17 @@ class RunSummary(Deliveries, kw_only=True):
         largest_first = sorted(tally.classes.items(), key=lambda item: (*(-figure for figure in item[1]), item[0]))
         self.client_classes = {name: ClassFigures(*figures) for name, figures in largest_first}
 
-    def add_payload(self, payload: Payload, tally: "Tally", found: LogPeriod) -> None:
+    def add_aggregates(self, tally: "Tally", found: LogPeriod, source: str) -> None:
         """Add the figures of the aggregates."""
         totals = tally.aggregation.totals
         self.requests = totals.requests
         self.unsuccessful_requests = totals.unsuccessful
-        self.aggregates = len(payload.stats)
+        self.aggregates = tally.aggregation.count
         self.bytes = totals.bytes
         self.clients = tally.aggregation.clients
-        self.days = payload.days_coverage
+        self.days = tally.aggregation.days
         self.unregistered_networks = dict(sorted(tally.aggregation.unregistered.items()))
-        self.source = payload.source
+        self.source = source
         self.period, self.period_origin = found.period, found.origin
         period = set(found.period.days())
         self.outside_period = sum(count for day, count in tally.requests_by_day.items() if day not in period)

@@ -26,6 +26,7 @@ from eida_statistics.compression import zstd
 from eida_stats_aggregator.fdsnws import request_log
 from eida_stats_aggregator.fdsnws.aggregation import Aggregation
 from support import issued, reference
+from support.aggregates import make_payload
 from support.dates import NOVEMBER_2020 as DAY
 from support.stubs import (
     COMMAND,
@@ -184,7 +185,7 @@ def test_valid_log_equals_deployed_rows(
         request = request_log.parse(raw)
         assert isinstance(request, request_log.Request)
         aggregation.add(request)
-    ours = json.loads(aggregation.make_payload(datetime.datetime.now(datetime.UTC)).to_json())
+    ours = json.loads(make_payload(aggregation, datetime.datetime.now(datetime.UTC)).to_json())
     if theirs is None:
         assert ours["stats"] == []
         return

@@ -17,6 +17,7 @@ from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.read_ahead import Task
 from eida_stats_aggregator.reader import Reader
 from eida_stats_aggregator.stamps import read_stamps
+from support.aggregates import make_payload
 from support.dates import NOVEMBER_2020 as FIRST
 from support.node_operator import entries, entry, write_log
 from support.stubs import trace
@@ -45,7 +46,7 @@ def describe(found: DayRead | None) -> object:
     if found is None:
         return None
     tally = found.tally
-    payload = tally.aggregation.make_payload(AT, tally.request_filter.exclusions)
+    payload = make_payload(tally.aggregation, AT, tally.request_filter.exclusions)
     counts = tally.lines, tally.rejected, tally.repeated, tally.requests_by_day, tally.fingerprint, tally.classes
     return found.names, found.skipped, payload.to_json(), counts
 

@@ -183,7 +183,7 @@ class Outbox:
         if state.records:
             self.save_state(path, state)
         if not self.dry_run and not is_current:
-            self.write(path, aggregate.pack())
+            self.write(path, aggregate.packed)
 
     def _read_present(self, path: Path, content: str) -> tuple[DeliveryState | None, str | None]:
         """Return the state of a file, and the hash of its present content, before it gets another one."""

@@ -2,7 +2,7 @@
 
 import datetime
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -93,7 +93,7 @@ class Aggregation:
         self.requests += other.requests
         self._days |= other._days
         streams = [self._streams[codes] for codes in other._streams]
-        numbers = np.empty(other._count(), dtype=np.int64)
+        numbers = np.empty(other.count, dtype=np.int64)
         for key, theirs in other._groups.items():
             mine = self._get_group(*key)
             numbers[list(theirs.values())] = [mine[streams[stream]] for stream in theirs]
@@ -139,29 +139,38 @@ class Aggregation:
         counts = self._sums.count_requests()
         return Totals(int(counts.sum()), int(counts[1].sum()), self._sums.add_up_bytes())
 
-    def make_payload(self, generated_at: datetime.datetime, excluded: Exclusions | None = None) -> Payload:
-        """Return the aggregates, sorted by key."""
-        rows = self._make_rows()
+    @property
+    def days(self) -> list[datetime.date]:
+        """The days on which requests ended, in order."""
+        return sorted(self._days)
+
+    @property
+    def count(self) -> int:
+        """The number of aggregates."""
+        return sum(map(len, self._groups.values()))
+
+    def make_envelope(self, generated_at: datetime.datetime, excluded: Exclusions | None = None) -> Payload:
+        """Return the payload without its rows."""
         return Payload(
             generated_at=f"{generated_at:%Y-%m-%d %H:%M:%S}",
             version=__version__,
-            days_coverage=sorted(self._days),
-            aggregation_score=round(self.requests / len(rows)) if rows else 0,
-            stats=rows,
+            days_coverage=self.days,
+            aggregation_score=round(self.requests / self.count) if self.count else 0,
+            stats=[],
             excluded=excluded,
         )
 
-    def _make_rows(self) -> list[Row]:
-        """Return the rows, sorted by key."""
+    def make_rows(self) -> Iterator[list[Row]]:
+        """Yield the rows in pieces, sorted by key."""
         if not self._streams:
-            return []
+            return
         months = sorted({month for month, _ in self._groups})
         countries = sorted({country for _, country in self._groups})
         streams = sorted(self._streams)
         # To sort numbers, not keys, takes a tenth of the time.
         ranks = np.argsort([self._streams[codes] for codes in streams])
         shape = len(months), len(streams), len(countries)
-        places = np.empty(self._count(), dtype=np.int64)
+        places = np.empty(self.count, dtype=np.int64)
         for (month, country), group in self._groups.items():
             place = months.index(month), ranks[list(group)], countries.index(country)
             places[list(group.values())] = np.ravel_multi_index(place, shape)
@@ -170,8 +179,6 @@ class Aggregation:
         month_column, country_column = _to_objects(months), _to_objects(countries)
         code_columns = [_to_objects(codes) for codes in zip(*streams, strict=True)]
         sizes, clients = _to_objects(self._sums.list_bytes()), _to_objects(self._sums.encode_clients())
-        rows: list[Row] = []
-        # In pieces, so that the columns of all rows are not in memory beside them.
         for start in range(0, len(order), _ROWS_AT_ONCE):
             some = order[start : start + _ROWS_AT_ONCE]
             of_month, of_stream, of_country = np.unravel_index(places[some], shape)
@@ -182,12 +189,7 @@ class Aggregation:
                 country_column[of_country],
                 *(sizes[some], successful + unsuccessful, successful, unsuccessful, clients[some]),
             )
-            rows += map(Row, *(column.tolist() for column in columns))
-        return rows
-
-    def _count(self) -> int:
-        """Return the number of aggregates."""
-        return sum(map(len, self._groups.values()))
+            yield list(map(Row, *(column.tolist() for column in columns)))
 
     def _find_group(self, day: datetime.date, country: str) -> dict[int, int]:
         self._days.add(day)

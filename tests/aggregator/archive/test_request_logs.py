@@ -16,6 +16,7 @@ from eida_stats_aggregator.archive.request_logs import compare_logs
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.logs.sources import describe_log
 from eida_stats_aggregator.parallel import processes
+from support.aggregates import make_payload
 from support.dates import NOVEMBER_2020 as DAY
 from support.held_crawls import list_crawl_lines
 from support.stubs import encode_log, make_log
@@ -57,6 +58,6 @@ def test_lines_count_as_in_aggregates(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [(one.file, one.line, one.reason) for one in summary.rejects] == [
         (one.file, one.line, one.reason) for one in tally.rejects
     ]
-    rows = tally.aggregation.make_payload(datetime.datetime.now(tz=datetime.UTC)).stats
+    rows = make_payload(tally.aggregation, datetime.datetime.now(tz=datetime.UTC)).stats
     assert comparison.totals.bytes == sum(row.bytes for row in rows)
     assert comparison.totals.delivered == sum(row.nb_successful_requests for row in rows)

@@ -4,14 +4,17 @@ import datetime
 import pickle
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eida_statistics import hll
 from eida_statistics.networks import Epoch, NetworkRegistry
 from eida_statistics.payload import Payload
+from eida_stats_aggregator.fdsnws import aggregation as aggregation_module
 from eida_stats_aggregator.fdsnws.aggregation import Aggregation
 from eida_stats_aggregator.fdsnws.request_log import Request, parse
+from support.aggregates import make_payload
 from support.stubs import encode_log, line, trace
 
 NOW = datetime.datetime(2020, 9, 19, 6, 30, tzinfo=datetime.UTC)
@@ -31,7 +34,7 @@ def aggregated(*entries: dict[str, Any]) -> Aggregation:
 
 
 def payload(*entries: dict[str, Any]) -> Payload:
-    return aggregated(*entries).make_payload(NOW)
+    return make_payload(aggregated(*entries), NOW)
 
 
 def sent(aggregation: Aggregation) -> Aggregation:
@@ -42,11 +45,23 @@ def sent(aggregation: Aggregation) -> Aggregation:
 
 def figures(aggregation: Aggregation) -> tuple[object, ...]:
     """Return all results of an aggregation."""
-    return aggregation.make_payload(NOW), aggregation.requests, aggregation.clients, aggregation.unregistered
+    return make_payload(aggregation, NOW), aggregation.requests, aggregation.clients, aggregation.unregistered
 
 
 def sketch(*users: int) -> str:
     return hll.to_hex(hll.encode([hll.hash_client(user) for user in users]))
+
+
+def test_pieces_are_all_rows_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = aggregated(*(line(trace=[trace(sta=f"S{number}")]) for number in (6, 2, 5, 0, 1, 4, 3)))
+    whole = make_payload(made, NOW)
+    monkeypatch.setattr(aggregation_module, "_ROWS_AT_ONCE", 3)
+    assert [[row.station for row in rows] for rows in made.make_rows()] == [
+        ["S0", "S1", "S2"],
+        ["S3", "S4", "S5"],
+        ["S6"],
+    ]
+    assert make_payload(made, NOW) == whole
 
 
 def test_stream_counts_requests_bytes_clients() -> None:
@@ -107,7 +122,7 @@ def test_code_without_epoch_is_reported() -> None:
         line(trace=[trace(net="9A", start="2031-01-01T00:00:00.0000Z")]),
     )
     assert aggregation.unregistered == {"Z3": 2, "X7": 1}
-    assert {row.network for row in aggregation.make_payload(NOW).stats} == {"Z3", "X7", "9A2019"}
+    assert {row.network for row in make_payload(aggregation, NOW).stats} == {"Z3", "X7", "9A2019"}
 
 
 def test_big_sketch_estimates_its_clients() -> None:
@@ -169,7 +184,7 @@ def test_large_byte_counts_are_pickled() -> None:
     aggregation = aggregated(line(trace=[trace(size=2**40)]))
     for _ in range(30):
         aggregation.merge(sent(aggregation))
-    (row,) = sent(aggregation).make_payload(NOW).stats
+    (row,) = make_payload(sent(aggregation), NOW).stats
     assert (row.bytes, row.nb_requests) == (2**70, 2**30)
 
 
@@ -259,7 +274,7 @@ def test_folding_and_sending_change_nothing(log: list[dict[str, Any]]) -> None:
 def test_added_figures_sum_up_to_payload(log: list[dict[str, Any]]) -> None:
     aggregation = Aggregation(NetworkRegistry(lambda: EPOCHS))
     grown = [aggregation.add(parse(raw)) for raw in encode_log(*log).splitlines()]  # type: ignore[arg-type]
-    rows = aggregation.make_payload(NOW).stats
+    rows = make_payload(aggregation, NOW).stats
     assert sum(requests for requests, _ in grown) == sum(row.nb_requests for row in rows)
     assert sum(size for _, size in grown) == sum(row.bytes for row in rows)
 

@@ -22,6 +22,7 @@ from eida_stats_aggregator.fdsnws.request_log import Request, is_request_log
 from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs import sources
 from eida_stats_aggregator.parallel import processes, splits
+from support.aggregates import make_payload
 from support.stubs import encode_log, line, run, trace
 
 AT = datetime.datetime(2020, 11, 3, tzinfo=datetime.UTC)
@@ -39,7 +40,7 @@ def read(files: Sequence[Path], jobs: int = 1, request_filter: RequestFilter = F
 
 
 def encode_payload(tally: Tally) -> bytes:
-    return tally.aggregation.make_payload(AT).to_json()
+    return make_payload(tally.aggregation, AT).to_json()
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_ok_and_error_are_one_failed_request(pipe: bool, log: Path) -> None:
     for entries in (pair, pair[::-1], [*pair, *pair]):
         log.write_bytes(encode_log(*entries, request(2)))
         tally = piped(log) if pipe else read([log])
-        rows = tally.aggregation.make_payload(AT).stats
+        rows = make_payload(tally.aggregation, AT).stats
         assert [(row.nb_successful_requests, row.nb_unsuccessful_requests) for row in rows] == [(0, 1), (1, 0)]
         assert tally.requests_by_day == {datetime.date(2020, 9, 18): 1, datetime.date(2020, 9, 19): 1}
         assert tally.repeated == len(entries) - 1

@@ -18,6 +18,7 @@ from eida_stats_aggregator.fdsnws import sums, tally
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.log_lines import Reject
 from eida_stats_aggregator.fdsnws.tally import SHOWN_REJECTS, Tally
+from support.aggregates import make_payload
 from support.stubs import encode_log, line, trace
 
 NOW = datetime.datetime(2020, 9, 30, tzinfo=datetime.UTC)
@@ -53,7 +54,7 @@ def log(*entries: dict[str, Any]) -> list[bytes]:
 
 
 def payload(made: Tally) -> Payload:
-    return made.aggregation.make_payload(NOW, made.request_filter.exclusions)
+    return make_payload(made.aggregation, NOW, made.request_filter.exclusions)
 
 
 def counts(made: Tally) -> tuple[int, ...]:
@@ -283,7 +284,7 @@ def test_first_rejects_are_listed_in_order() -> None:
 def list_results(made: Tally) -> tuple[Any, ...]:
     """Return all results of a tally."""
     aggregation = made.aggregation
-    aggregated = aggregation.make_payload(NOW), aggregation.requests, aggregation.clients, aggregation.unregistered
+    aggregated = make_payload(aggregation, NOW), aggregation.requests, aggregation.clients, aggregation.unregistered
     return counts(made), made.classes, made.rejects, aggregated
 
 

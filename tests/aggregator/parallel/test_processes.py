@@ -42,6 +42,7 @@ from eida_stats_aggregator.fdsnws.request_log import Request
 from eida_stats_aggregator.fdsnws.tally import SHOWN_REJECTS, Tally
 from eida_stats_aggregator.logs import bzip2, lines, sources
 from eida_stats_aggregator.parallel import helpers, processes, splits
+from support.aggregates import make_payload
 from support.dates import NOVEMBER_2020 as DAY
 from support.processes import wait_for
 from support.stubs import (
@@ -89,7 +90,7 @@ class Outcome(NamedTuple):
 
 
 def summarize(tally: Tally) -> Outcome:
-    payload = tally.aggregation.make_payload(AT).to_json()
+    payload = make_payload(tally.aggregation, AT).to_json()
     rejects = [(one.file, one.line, one.reason) for one in tally.rejects]
     outcomes = tally.counted, tally.ignored, tally.rejected, tally.repeated
     assert sum(outcomes) == tally.lines
@@ -126,7 +127,7 @@ def one_by_one(logs: Sequence[tuple[str, bytes]]) -> Outcome:
                         rejects.append((name, number, reason))
     for request in requests.values():
         aggregation.add(request)
-    payload = aggregation.make_payload(AT).to_json()
+    payload = make_payload(aggregation, AT).to_json()
     by_day = Counter(request.day for request in requests.values())
     return Outcome(payload, len(requests), ignored, len(rejects), repeated, by_day, rejects[:SHOWN_REJECTS])
 
