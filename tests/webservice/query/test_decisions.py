@@ -117,9 +117,19 @@ def test_changes_of_nodes_and_networks_end_decisions(store: Store, keeper: Keepe
 
 
 @ON_ONE_STORE
-@pytest.mark.parametrize("path", ["dataselect/public", "ringserver/public", "usage", "holdings/public"])
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [
+        ("dataselect/public", ""),
+        ("dataselect/public", "&hllvalues=true"),
+        ("ringserver/public", ""),
+        ("ringserver/public", "&hllvalues=true"),
+        ("usage", ""),
+        ("holdings/public", ""),
+    ],
+)
 def test_all_public_answers_keep_decisions(
-    store: Store, service_uri: str, path: str, monkeypatch: pytest.MonkeyPatch
+    store: Store, service_uri: str, path: str, more: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.dataselect.ingest(make_node(store, "GFZ")[0], make_payload("2026-10-30", clients=(1, 2, 3)))
     decided: list[int] = []
@@ -133,7 +143,7 @@ def test_all_public_answers_keep_decisions(
 
     def query(network: str) -> int:
         parameters = f"start=2026-10&end=2026-10&level=network&network={network}"
-        answer = client.get(f"{PREFIX}/{path}?{parameters}")
+        answer = client.get(f"{PREFIX}/{path}?{parameters}{more}")
         assert answer.status_code == 200, answer.text
         return len(decided)
 
@@ -152,8 +162,8 @@ def test_kept_decisions_change_no_answer_after_any_change(store: Store, seed: in
     shown = 0
     for _ in range(20):
         change_something(store, generator, generator.choice(nodes))
-        for filters, details in itertools.product(FILTERS, DETAILS):
-            query = StatisticsQuery(**PERIOD, level="network", filters=filters, details=frozenset(details))
+        for filters, details, level in itertools.product(({}, *FILTERS), DETAILS, ("node", "network")):
+            query = StatisticsQuery(**PERIOD, level=level, filters=filters, details=frozenset(details))
             expected = list(plain.answer_public(query, IN_NOVEMBER, sketches=True))
             assert list(keeping.answer_public(query, IN_NOVEMBER, sketches=True)) == expected
             shown += len(expected)

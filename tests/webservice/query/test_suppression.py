@@ -251,6 +251,22 @@ def test_small_group_is_not_shown_by_name(filters: dict[str, tuple[str, ...]], k
     assert list(suppression.merge_small(decided, question)) == []
 
 
+def test_hidden_cells_are_suppressed_or_restricted() -> None:
+    # The row Other of the restricted networks is large enough. FR is not, and takes the next one with it.
+    clients = {"FR": 2, "GE": 6, "IV": 90, "X1": 30, "X2": 40}
+    rows = [
+        Statistic(("*", "A", network, "*", "*", "*", "*"), (1, 1, 1, 0), count, hll.encode(range(count)))
+        for network, count in clients.items()
+    ]
+    keys = {row.keys[2]: row.keys for row in rows}
+    question = StatisticsQuery(**PERIOD, level="network")
+    kept = suppression.find_cells(rows, 5, question, {("A", "X1"), ("A", "X2")}).list_suppressed()
+    assert kept.select_suppressed(()) == {keys["FR"], keys["GE"]}
+    assert kept.select_hidden(()) == {keys["FR"], keys["GE"], keys["X1"], keys["X2"]}
+    assert kept.select_suppressed(("GE", "IV", "X1")) == {keys["GE"]}
+    assert kept.select_hidden(("GE", "IV", "X1")) == {keys["GE"], keys["X1"]}
+
+
 # Over HTTP
 
 
@@ -371,7 +387,7 @@ def test_totals_of_dates_are_united_cells(store: Store, cells: Cells) -> None:
         get_key = suppression.make_key_function(unfiltered, ())
         parts: defaultdict[tuple[str, ...], list[Statistic]] = defaultdict(list)
         for one in store.statistics.query(suppression.without_filters(question), everything, sketches=True):
-            parts[get_key(one)].append(one)
+            parts[get_key(one.keys)].append(one)
         found = {one.keys: one for one in store.statistics.query(unfiltered, everything, sketches=True)}
         assert found.keys() == parts.keys()
         for key, some in parts.items():

@@ -110,8 +110,7 @@ def find_suppressed_keys(
     """
     cells = list(cells)
     get_key = _make_answer_key_function(query, restricted)
-    is_counted = suppression.make_filter(query, restricted)
-    keys = [get_key(cell) if is_counted(cell) else None for cell in cells]
+    keys = [get_key(cell.keys) for cell in cells]
     obvious = {
         key
         for key, cell in zip(keys, cells, strict=True)
@@ -126,12 +125,24 @@ def find_suppressed_keys(
     return {key for key in found if key is not None}
 
 
-def _make_answer_key_function(query: StatisticsQuery, restricted: Networks) -> Callable[[Statistic], Key]:
-    """Return a function that returns the key of the row of an answer that contains a cell of the finest query."""
+def list_answer_keys(cells: Iterable[Key], query: StatisticsQuery, restricted: Networks) -> set[Key]:
+    """Return the keys of the rows of an answer that contain some cells of the finest query, by their keys."""
+    get_key = _make_answer_key_function(query, restricted)
+    return {key for key in map(get_key, cells) if key is not None}
+
+
+def _make_answer_key_function(query: StatisticsQuery, restricted: Networks) -> Callable[[Key], Key | None]:
+    """Return a function that returns the key of the row of an answer that contains a cell of the finest query.
+
+    It takes the key of the cell, and returns None if no row contains it.
+    """
+    is_counted = suppression.make_filter(query, restricted)
     get_cell_key = suppression.make_key_function(query, restricted)
     characters = 0 if query.grain is None else query.grain.characters
 
-    def get_answer_key(cell: Statistic) -> Key:
+    def get_answer_key(cell: Key) -> Key | None:
+        if not is_counted(cell):
+            return None
         date, node, *others = get_cell_key(cell)
         return date[:characters] or ALL, ALL if query.merge_nodes else node, *others
 

@@ -6,7 +6,8 @@ suppression hides more cells, so that no small group is the difference of visibl
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
-from itertools import chain
+from itertools import chain, compress
+from operator import not_
 
 import msgspec
 
@@ -41,15 +42,35 @@ def without_filters(query: StatisticsQuery) -> StatisticsQuery:
 
 
 class SuppressedKeys(msgspec.Struct, frozen=True):
-    """The keys of rows that are suppressed: a list for each network, encoded. Most queries need few of them."""
+    """The keys of cells that are suppressed, and of all other cells of restricted networks.
 
-    by_network: dict[str, msgspec.Raw]
+    Each is a list for each network, encoded. Most queries need few of them.
+    """
 
-    def select(self, networks: Collection[str]) -> set[Key]:
-        """Return the keys of some networks; of all, if none are named."""
-        chosen = self.by_network.keys() & networks if networks else self.by_network
-        lists = (msgspec.msgpack.decode(self.by_network[network], type=list[Key]) for network in chosen)
-        return set(chain.from_iterable(lists))
+    suppressed: dict[str, msgspec.Raw]
+    restricted: dict[str, msgspec.Raw]
+
+    def select_suppressed(self, networks: Collection[str]) -> set[Key]:
+        """Return the keys of the suppressed cells of some networks; of all, if none are named."""
+        return _decode_keys(self.suppressed, networks)
+
+    def select_hidden(self, networks: Collection[str]) -> set[Key]:
+        """Return the same, and the keys of the other cells of restricted networks."""
+        return self.select_suppressed(networks) | _decode_keys(self.restricted, networks)
+
+
+def _encode_keys(cells: Iterable[Statistic]) -> dict[str, msgspec.Raw]:
+    keys: defaultdict[str, list[Key]] = defaultdict(list)
+    for cell in cells:
+        _, network = cell.node_and_network
+        keys[network].append(cell.keys)
+    return {network: msgspec.Raw(msgspec.msgpack.encode(some)) for network, some in keys.items()}
+
+
+def _decode_keys(by_network: dict[str, msgspec.Raw], networks: Collection[str]) -> set[Key]:
+    chosen = by_network.keys() & networks if networks else by_network
+    lists = (msgspec.msgpack.decode(by_network[network], type=list[Key]) for network in chosen)
+    return set(chain.from_iterable(lists))
 
 
 class Cells(msgspec.Struct, frozen=True):
@@ -66,15 +87,11 @@ class Cells(msgspec.Struct, frozen=True):
     restricted: frozenset[tuple[str, str]]
 
     def list_suppressed(self) -> SuppressedKeys:
-        """Return the keys of the rows that are suppressed."""
-        keys: defaultdict[str, list[Key]] = defaultdict(list)
-        for row, is_suppressed in zip(self.rows, self.suppressed, strict=True):
-            if is_suppressed:
-                _, network = row.node_and_network
-                keys[network].append(row.keys)
-        return SuppressedKeys(
-            {network: msgspec.Raw(msgspec.msgpack.encode(some)) for network, some in keys.items()}
-        )
+        """Return the keys of the rows that are suppressed, and of the others of restricted networks."""
+        suppressed = compress(self.rows, self.suppressed)
+        others = compress(self.rows, map(not_, self.suppressed))
+        restricted = (row for row in others if row.node_and_network in self.restricted)
+        return SuppressedKeys(_encode_keys(suppressed), _encode_keys(restricted))
 
 
 def find_cells(rows: Iterable[Statistic], minimum: int, query: StatisticsQuery, restricted: Networks) -> Cells:
@@ -158,8 +175,8 @@ def _split_shown(
     has_node = "node" in query.filtered
     numbers_by_key: defaultdict[Key, list[int]] = defaultdict(list)
     for number, cell in enumerate(cells.rows):
-        if is_counted(cell):
-            numbers_by_key[get_cell_key(cell)].append(number)
+        if is_counted(cell.keys):
+            numbers_by_key[get_cell_key(cell.keys)].append(number)
     shown: dict[Key, list[Statistic]] = {}
     other: defaultdict[str, list[Statistic]] = defaultdict(list)
     for key, numbers in numbers_by_key.items():
@@ -198,8 +215,8 @@ def _make_other_key(date: str, query: StatisticsQuery) -> Key:
     return _make_key(query, date, query.divides_by)
 
 
-def make_filter(query: StatisticsQuery, restricted: Networks) -> Callable[[Statistic], bool]:
-    """Return a function that returns whether a cell is part of the answer to a query.
+def make_filter(query: StatisticsQuery, restricted: Networks) -> Callable[[Key], bool]:
+    """Return a function that returns whether the cell of a key is part of the answer to a query.
 
     If the query names networks, a row Other would consist of restricted ones alone. They are left out.
     """
@@ -207,24 +224,24 @@ def make_filter(query: StatisticsQuery, restricted: Networks) -> Callable[[Stati
     filtered = [(query.cube.keys.index(name), frozenset(query.filters[name])) for name in query.filtered]
     left_out = restricted if query.selects_streams else ()
 
-    def is_counted(cell: Statistic) -> bool:
+    def is_counted(key: Key) -> bool:
         # A generator would take several times as long.
         for number, values in filtered:
-            if cell.keys[number] not in values:
+            if key[number] not in values:
                 return False
-        return cell.node_and_network not in left_out
+        return key[1:3] not in left_out
 
     return is_counted
 
 
-def make_key_function(query: StatisticsQuery, restricted: Networks) -> Callable[[Statistic], Key]:
-    """Return a function that returns the key of the row of an answer to which a cell belongs."""
+def make_key_function(query: StatisticsQuery, restricted: Networks) -> Callable[[Key], Key]:
+    """Return a function that returns the key of the row of an answer to which the cell of a key belongs."""
     divides_networks = query.divides_by("network")
     merged = [number + 1 for number, one in enumerate(query.cube.dimensions) if not query.divides_by(one.name)]
 
-    def get_cell_key(cell: Statistic) -> Key:
-        key = list(cell.keys)
-        if divides_networks and cell.node_and_network in restricted:
+    def get_cell_key(cell: Key) -> Key:
+        key = list(cell)
+        if divides_networks and cell[1:3] in restricted:
             key[1:3] = OTHER, OTHER
         for number in merged:
             key[number] = ALL

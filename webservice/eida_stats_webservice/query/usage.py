@@ -18,6 +18,7 @@ from eida_stats_webservice.query.decisions import Decisions
 from eida_stats_webservice.query.model import Key, Statistic, StatisticsQuery, matches
 from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.query.sketch_disclosure import Disclosure
+from eida_stats_webservice.query.small_groups import Networks
 from eida_stats_webservice.query.suppression import Cells, SuppressedKeys
 from eida_stats_webservice.query.unions import roll_up
 from eida_stats_webservice.registry.models import PUBLIC, NetworkRecord, Viewer
@@ -195,19 +196,26 @@ class Usage:
         unfiltered = suppression.without_filters(closed)
         restricted = self._list_restricted() if unfiltered.divides_by("network") else set()
 
-        def read(chosen: StatisticsQuery) -> Generator[Statistic]:
-            return self._statistics.query(chosen, _make_viewer(restricted), sketches=True, policies=policies)
-
-        def find() -> Cells:
-            return suppression.find_cells(read(unfiltered), self._settings.min_clients, unfiltered, restricted)
-
         if find_decision is None or not closed.filtered:
-            return self._find_answer((unfiltered.identity, self._settings.min_clients, policies), Cells, find)
-        key = unfiltered.identity, policies
-        keys = find_decision(key, SuppressedKeys, lambda: find().list_suppressed())
-        suppressed = keys.select(closed.filters.get("network", ()))
+            key = unfiltered.identity, self._settings.min_clients, policies
+            return self._find_answer(key, Cells, lambda: self._decide(unfiltered, restricted, policies=policies))
+        keys = self._find_suppressed(unfiltered, restricted, find_decision)
         filtered = msgspec.structs.replace(unfiltered, filters=closed.filters)
-        return suppression.select_cells(read(filtered), suppressed, restricted)
+        rows = self._statistics.query(filtered, _make_viewer(restricted), sketches=True, policies=policies)
+        return suppression.select_cells(rows, keys.select_suppressed(_get_networks(closed)), restricted)
+
+    def _decide(self, query: StatisticsQuery, restricted: Networks, *, policies: bool = False) -> Cells:
+        """Return the cells of a query without filters, and which of them are suppressed."""
+        rows = self._statistics.query(query, _make_viewer(restricted), sketches=True, policies=policies)
+        return suppression.find_cells(rows, self._settings.min_clients, query, restricted)
+
+    def _find_suppressed(
+        self, query: StatisticsQuery, restricted: Networks, find_decision: FindAnswer
+    ) -> SuppressedKeys:
+        """Return the keys of the suppressed cells of a query without filters, as kept or by a new decision."""
+        return find_decision(
+            query.identity, SuppressedKeys, lambda: self._decide(query, restricted).list_suppressed()
+        )
 
     def _find_open_totals(self, query: StatisticsQuery, first_open: datetime.date) -> list[Statistic]:
         totals = closed_months.make_open_totals(query, first_open)
@@ -251,15 +259,20 @@ class Usage:
                 # Earlier cells count no more, whether they are deleted yet or not.
                 finest = msgspec.structs.replace(finest, start=max(finest.start, first_day))
 
-            def find() -> set[Key]:
+            if find_decision is None or not is_public:
                 cells = source._statistics.query(finest, _make_viewer(restricted), sketches=True)
-                return sketch_disclosure.find_suppressed_keys(
+                found = sketch_disclosure.find_suppressed_keys(
                     cells, self._settings.min_clients, closed, restricted if is_public else ()
                 )
+                return found, first_day
 
-            if find_decision is None or not is_public:
-                return find(), first_day
-            return find_decision(("sketches", closed.identity), set[Key], find), first_day
+            def list_keys() -> set[Key]:
+                # They serve all queries about the same time.
+                cells = source._find_suppressed(finest, restricted, find_decision)
+                hidden = cells.select_hidden(_get_networks(closed))
+                return sketch_disclosure.list_answer_keys(hidden, closed, restricted)
+
+            return find_decision(("sketches", closed.identity), set[Key], list_keys), first_day
 
     def _list_restricted(self) -> set[tuple[str, str]]:
         return {(network.node, network.name) for network in self._registry.list_networks() if network.restricted}
@@ -308,6 +321,11 @@ def sort_and_limit(rows: Iterable[Statistic], query: StatisticsQuery) -> Iterato
 
         ordered.sort(key=get_value, reverse=query.sort.startswith("-"))
     yield from ordered[: query.limit]
+
+
+def _get_networks(query: StatisticsQuery) -> Collection[str]:
+    """Return the networks that a query names."""
+    return query.filters.get("network", ())
 
 
 def _make_viewer(networks: Iterable[tuple[str, str]]) -> Viewer:
