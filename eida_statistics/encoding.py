@@ -145,10 +145,9 @@ def encode(payload: Payload) -> EncodedPayload:
 
 def encode_pieces(pieces: Iterable[Sequence[Row]]) -> Iterator[bytes]:
     """Yield the JSON of rows that come in pieces, without the brackets around them."""
-    comma = b""
-    for rows in filter(len, pieces):
-        yield comma + memoryview(msgspec.json.encode(rows))[1:-1]
-        comma = b","
+    # Without a name for the rows, those of a piece are gone before the next ones are made.
+    for number, listed in enumerate(map(msgspec.json.encode, filter(len, pieces))):
+        yield (b"," if number else b"") + memoryview(listed)[1:-1]
 
 
 class Reader:

@@ -43,7 +43,7 @@ def make_aggregate(payload: Payload, rows: Iterable[Sequence[Row]] | None = None
     Args:
         payload: the payload.
         rows: its rows in pieces, if it has none itself. A large data centre has two hundred thousand, which take
-            far more memory than the file. So only one piece is kept at a time.
+            far more memory than the file. So each piece is packed before the next one is made.
     """
     if payload.period is None:
         raise ValueError("a payload without a period")
