@@ -123,7 +123,6 @@ def test_changes_of_nodes_and_networks_end_decisions(store: Store, keeper: Keepe
         ("dataselect/public", ""),
         ("dataselect/public", "&hllvalues=true"),
         ("ringserver/public", ""),
-        ("ringserver/public", "&hllvalues=true"),
         ("usage", ""),
         ("holdings/public", ""),
     ],

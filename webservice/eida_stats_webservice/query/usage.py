@@ -259,20 +259,23 @@ class Usage:
                 # Earlier cells count no more, whether they are deleted yet or not.
                 finest = msgspec.structs.replace(finest, start=max(finest.start, first_day))
 
-            if find_decision is None or not is_public:
+            def find() -> set[Key]:
                 cells = source._statistics.query(finest, _make_viewer(restricted), sketches=True)
-                found = sketch_disclosure.find_suppressed_keys(
+                return sketch_disclosure.find_suppressed_keys(
                     cells, self._settings.min_clients, closed, restricted if is_public else ()
                 )
-                return found, first_day
 
-            def list_keys() -> set[Key]:
-                # They serve all queries about the same time.
+            if find_decision is None or not is_public:
+                return find(), first_day
+
+            def select() -> set[Key]:
                 cells = source._find_suppressed(finest, restricted, find_decision)
                 hidden = cells.select_hidden(_get_networks(closed))
                 return sketch_disclosure.list_answer_keys(hidden, closed, restricted)
 
-            return find_decision(("sketches", closed.identity), set[Key], list_keys), first_day
+            # All cells are decided for all queries that name something. Cells of hours are too many to keep.
+            is_shared = closed.filtered and not finest.is_daily
+            return find_decision(("sketches", closed.identity), set[Key], select if is_shared else find), first_day
 
     def _list_restricted(self) -> set[tuple[str, str]]:
         return {(network.node, network.name) for network in self._registry.list_networks() if network.restricted}
