@@ -16,6 +16,7 @@ else:
 
 from eida_statistics.errors import UnreadableLog
 
+# A block of bzip2 is unpacked in one piece: between two, a parser would displace libbz2's table from the cache.
 CHUNK_BYTES = 1 << 20
 _PACKED_BYTES = 1 << 16
 

@@ -145,7 +145,7 @@ def encode(payload: Payload) -> EncodedPayload:
 
 def encode_pieces(pieces: Iterable[Sequence[Row]]) -> Iterator[bytes]:
     """Yield the JSON of rows that come in pieces, without the brackets around them."""
-    # Without a name for the rows, those of a piece are gone before the next ones are made.
+    # A loop over the pieces would keep one of them while the next one is made.
     for number, listed in enumerate(map(msgspec.json.encode, filter(len, pieces))):
         yield (b"," if number else b"") + memoryview(listed)[1:-1]
 

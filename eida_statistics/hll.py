@@ -83,7 +83,7 @@ def encode(hashes: Iterable[int] | NDArray[np.int64]) -> bytes:
 def sort_unique(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the distinct numbers, sorted.
 
-    `numpy.unique` uses a hash table, which takes ten times as long. It also imports `numpy.ma`, which is slow.
+    `numpy.unique` uses a hash table, which takes ten times as long. Its first call imports `numpy.ma`.
     """
     numbers = np.sort(numbers)
     is_new = np.empty(len(numbers), dtype=np.bool_)

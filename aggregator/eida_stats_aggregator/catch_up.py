@@ -28,13 +28,13 @@ from eida_stats_aggregator.memory import Finding, Memory, Stamps, load_memories,
 from eida_stats_aggregator.notices import Notice
 from eida_stats_aggregator.period import LogPeriod
 from eida_stats_aggregator.read_ahead import ReadAhead, Task, read_ahead
-from eida_stats_aggregator.reader import make_log_aggregate
 from eida_stats_aggregator.run import (
     Destination,
     Options,
     Outcome,
     add_deliveries,
     collect_errors,
+    make_log_aggregate,
     make_quiet_payload,
 )
 from eida_stats_aggregator.stamps import read_stamps
@@ -272,13 +272,13 @@ class _CatchUp:
         if entry.state.logs:
             return entry.state.fingerprint == f"{read.tally.fingerprint:x}"
         found = LogPeriod(Period(day, day), "names")
-        aggregate = make_log_aggregate(read.tally, found, self.options.source, self.options.now)
+        aggregate = make_log_aggregate(read.tally, found, self.options)
         return aggregate.content == entry.state.content
 
     def _aggregate(self, day: datetime.date, read: DayRead, stamps: Stamps) -> None:
         found = LogPeriod(Period(day, day), "names")
         self.notices += notices.make_log_notices(read.names, read.tally, found, self.options.today)
-        aggregate = make_log_aggregate(read.tally, found, self.options.source, self.options.now)
+        aggregate = make_log_aggregate(read.tally, found, self.options)
         provenance = Provenance(stamps, f"{read.tally.fingerprint:x}")
         base, terms = self.destination.base, self.options.terms
         path = self.outbox.make_path(Identity(self.options.source, found.period))

@@ -1,6 +1,5 @@
 """Read logs with the settings of the command line, in processes or on a cluster."""
 
-import datetime
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -10,17 +9,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, BinaryIO
 
-from msgspec import structs
-
 from eida_statistics import networks
 from eida_statistics.networks import Epoch
 from eida_stats_aggregator import progress
 from eida_stats_aggregator.console import complain
-from eida_stats_aggregator.delivery.aggregate import Aggregate, make_aggregate
 from eida_stats_aggregator.errors import DaskUnusable
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.logs.sources import STDIN, Log
-from eida_stats_aggregator.period import LogPeriod
 
 if TYPE_CHECKING:
     from eida_stats_aggregator.fdsnws.tally import Tally
@@ -72,13 +67,6 @@ class Reader:
                     distinct, self.request_filter, self.registry, address=self.dask, progress=advance
                 )
         return tally, distinct, repeated
-
-
-def make_log_aggregate(tally: "Tally", found: LogPeriod, source: str, generated_at: datetime.datetime) -> Aggregate:
-    """Return the statistics of logs that were read."""
-    envelope = tally.aggregation.make_envelope(generated_at, tally.request_filter.exclusions)
-    envelope = structs.replace(envelope, source=source, period=found.period)
-    return make_aggregate(envelope, tally.aggregation.make_rows())
 
 
 def make_registry_loader(file: Path | None) -> Callable[[], list[Epoch]]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from eida_statistics import __version__
 from eida_statistics.errors import EidaStatisticsError
 from eida_statistics.payload import EARLIEST_DAY, Payload, Period
@@ -20,13 +22,14 @@ from eida_stats_aggregator.errors import NothingToAggregate, UnclearPeriod
 from eida_stats_aggregator.logs.sources import Log, find_logs
 from eida_stats_aggregator.notices import Notice
 from eida_stats_aggregator.period import LogPeriod, find_period, parse_day
-from eida_stats_aggregator.reader import Reader, get_standard_input, make_log_aggregate
+from eida_stats_aggregator.reader import Reader, get_standard_input
 from eida_stats_aggregator.stamps import read_stamps
 from eida_stats_aggregator.summary import Deliveries, RunSummary
 
 if TYPE_CHECKING:
     from eida_stats_aggregator.delivery.client import ServiceClient
     from eida_stats_aggregator.delivery.sender import Sender
+    from eida_stats_aggregator.fdsnws.tally import Tally
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ def _aggregate(options: Options, summary: RunSummary, outcome: Outcome) -> list[
         return quiet
     _check_period(found, options.terms)
     summary.add_aggregates(tally, found, options.source)
-    aggregate = make_log_aggregate(tally, found, options.source, options.now)
+    aggregate = make_log_aggregate(tally, found, options)
     return [_NewFile(aggregate, Provenance(stamps, f"{tally.fingerprint:x}")), *quiet]
 
 
@@ -204,6 +207,14 @@ def _check_period(found: LogPeriod, terms: Terms) -> None:
             f"the requests are of {found.period}",
             hint="Say which days are complete and are to be replaced: --since DAY --until DAY",
         )
+
+
+def make_log_aggregate(tally: "Tally", found: LogPeriod, options: Options) -> Aggregate:
+    """Return the statistics of logs that were read."""
+    aggregation = tally.aggregation
+    envelope = aggregation.make_envelope(options.now, tally.request_filter.exclusions)
+    envelope = structs.replace(envelope, source=options.source, period=found.period)
+    return make_aggregate(envelope, aggregation.make_rows())
 
 
 def make_quiet_payload(day: datetime.date, options: Options) -> Payload:

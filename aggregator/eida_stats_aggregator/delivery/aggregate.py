@@ -5,6 +5,7 @@ import gzip
 import io
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,13 +38,13 @@ class Aggregate(NamedTuple):
     packed: bytes
 
 
-def make_aggregate(payload: Payload, rows: Iterable[Sequence[Row]] | None = None) -> Aggregate:
+def make_aggregate(payload: Payload, rows: Iterable[Sequence[Row]] = ()) -> Aggregate:
     """Return the statistics of request logs, which have a period.
 
     Args:
-        payload: the payload.
-        rows: its rows in pieces, if it has none itself. A large data centre has two hundred thousand, which take
-            far more memory than the file. So each piece is packed before the next one is made.
+        payload: a payload, whose own rows come first.
+        rows: the other rows in pieces, in their order. A large data centre has two hundred thousand, which take far
+            more memory than the file. So each piece is packed before the next one is made.
     """
     if payload.period is None:
         raise ValueError("a payload without a period")
@@ -52,7 +53,7 @@ def make_aggregate(payload: Payload, rows: Iterable[Sequence[Row]] | None = None
     def encode() -> Iterator[bytes]:
         head, tail = frame_rows(payload)
         yield head
-        for piece in encode_pieces([payload.stats] if rows is None else rows):
+        for piece in encode_pieces(chain([payload.stats], rows)):
             hasher.add(piece)
             yield piece
         yield tail

@@ -20,7 +20,6 @@ from mmh3 import hash64
 from numpy.typing import NDArray
 
 from eida_statistics.errors import UnreadableLog
-from eida_statistics.hll import sort_unique
 
 # About 50 MB of requests.
 _HELD_REQUESTS = 1 << 16
@@ -82,7 +81,7 @@ def find_repeated(noted: Mapping[int, RecordKeys]) -> Choices | None:
     keys = _concatenate(one.keys for one in noted.values())
     np.bitwise_and(keys, ~1, out=keys)
     keys.sort()
-    repeated = sort_unique(keys[1:][keys[1:] == keys[:-1]])
+    repeated = keys[1:][keys[1:] == keys[:-1]]
     if not len(repeated):
         return None
     of_repeated = {}

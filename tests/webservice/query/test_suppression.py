@@ -251,7 +251,7 @@ def test_small_group_is_not_shown_by_name(filters: dict[str, tuple[str, ...]], k
     assert list(suppression.merge_small(decided, question)) == []
 
 
-def test_hidden_cells_are_suppressed_or_restricted() -> None:
+def test_withheld_cells_are_suppressed_or_restricted() -> None:
     # The row Other of the restricted networks is large enough. FR is not, and takes the next one with it.
     clients = {"FR": 2, "GE": 6, "IV": 90, "X1": 30, "X2": 40}
     rows = [
@@ -262,9 +262,9 @@ def test_hidden_cells_are_suppressed_or_restricted() -> None:
     question = StatisticsQuery(**PERIOD, level="network")
     kept = suppression.find_cells(rows, 5, question, {("A", "X1"), ("A", "X2")}).list_suppressed()
     assert kept.select_suppressed(()) == {keys["FR"], keys["GE"]}
-    assert kept.select_hidden(()) == {keys["FR"], keys["GE"], keys["X1"], keys["X2"]}
+    assert kept.select_withheld(()) == {keys["FR"], keys["GE"], keys["X1"], keys["X2"]}
     assert kept.select_suppressed(("GE", "IV", "X1")) == {keys["GE"]}
-    assert kept.select_hidden(("GE", "IV", "X1")) == {keys["GE"], keys["X1"]}
+    assert kept.select_withheld(("GE", "IV", "X1")) == {keys["GE"], keys["X1"]}
 
 
 # Over HTTP

@@ -7,7 +7,6 @@ suppression hides more cells, so that no small group is the difference of visibl
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain, compress
-from operator import not_
 
 import msgspec
 
@@ -42,7 +41,7 @@ def without_filters(query: StatisticsQuery) -> StatisticsQuery:
 
 
 class SuppressedKeys(msgspec.Struct, frozen=True):
-    """The keys of cells that are suppressed, and of all other cells of restricted networks.
+    """The keys of cells that are suppressed, and of all cells of restricted networks.
 
     Each is a list for each network, encoded. Most queries need few of them.
     """
@@ -54,8 +53,8 @@ class SuppressedKeys(msgspec.Struct, frozen=True):
         """Return the keys of the suppressed cells of some networks; of all, if none are named."""
         return _decode_keys(self.suppressed, networks)
 
-    def select_hidden(self, networks: Collection[str]) -> set[Key]:
-        """Return the same, and the keys of the other cells of restricted networks."""
+    def select_withheld(self, networks: Collection[str]) -> set[Key]:
+        """Return the keys of suppressed cells and of restricted networks: both withhold the sketch of a row."""
         return self.select_suppressed(networks) | _decode_keys(self.restricted, networks)
 
 
@@ -87,10 +86,9 @@ class Cells(msgspec.Struct, frozen=True):
     restricted: frozenset[tuple[str, str]]
 
     def list_suppressed(self) -> SuppressedKeys:
-        """Return the keys of the rows that are suppressed, and of the others of restricted networks."""
+        """Return the keys of the rows that are suppressed, and of the rows of restricted networks."""
         suppressed = compress(self.rows, self.suppressed)
-        others = compress(self.rows, map(not_, self.suppressed))
-        restricted = (row for row in others if row.node_and_network in self.restricted)
+        restricted = (row for row in self.rows if row.node_and_network in self.restricted)
         return SuppressedKeys(_encode_keys(suppressed), _encode_keys(restricted))
 
 

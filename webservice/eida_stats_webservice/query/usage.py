@@ -199,7 +199,7 @@ class Usage:
         if find_decision is None or not closed.filtered:
             key = unfiltered.identity, self._settings.min_clients, policies
             return self._find_answer(key, Cells, lambda: self._decide(unfiltered, restricted, policies=policies))
-        keys = self._find_suppressed(unfiltered, restricted, find_decision)
+        keys = self._find_suppressed_cells(unfiltered, restricted, find_decision)
         filtered = msgspec.structs.replace(unfiltered, filters=closed.filters)
         rows = self._statistics.query(filtered, _make_viewer(restricted), sketches=True, policies=policies)
         return suppression.select_cells(rows, keys.select_suppressed(_get_networks(closed)), restricted)
@@ -209,7 +209,7 @@ class Usage:
         rows = self._statistics.query(query, _make_viewer(restricted), sketches=True, policies=policies)
         return suppression.find_cells(rows, self._settings.min_clients, query, restricted)
 
-    def _find_suppressed(
+    def _find_suppressed_cells(
         self, query: StatisticsQuery, restricted: Networks, find_decision: FindAnswer
     ) -> SuppressedKeys:
         """Return the keys of the suppressed cells of a query without filters, as kept or by a new decision."""
@@ -269,11 +269,12 @@ class Usage:
                 return find(), first_day
 
             def select() -> set[Key]:
-                cells = source._find_suppressed(finest, restricted, find_decision)
-                hidden = cells.select_hidden(_get_networks(closed))
-                return sketch_disclosure.list_answer_keys(hidden, closed, restricted)
+                cells = source._find_suppressed_cells(finest, restricted, find_decision)
+                withheld = cells.select_withheld(_get_networks(closed))
+                return sketch_disclosure.list_answer_keys(withheld, closed, restricted)
 
-            # All cells are decided for all queries that name something. Cells of hours are too many to keep.
+            # Many queries name different networks or countries, so one decision about all cells serves them. Other
+            # queries are few, and most need no costly search. Cells of hours are too many to keep.
             is_shared = closed.filtered and not finest.is_daily
             return find_decision(("sketches", closed.identity), set[Key], select if is_shared else find), first_day
 
