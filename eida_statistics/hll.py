@@ -176,6 +176,13 @@ def is_exact(sketch: bytes) -> bool:
     return _KINDS[sketch[:HEADER_SIZE]] in (EMPTY_KIND, EXPLICIT_KIND)
 
 
+def list_hashes(sketches: Iterable[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the hashes of exact sketches, and for each hash the number of its sketch."""
+    lists = [sketch[HEADER_SIZE:] for sketch in sketches]
+    numbers = np.repeat(np.arange(len(lists)), [len(listed) // 8 for listed in lists])
+    return np.frombuffer(b"".join(lists), dtype=">i8").astype(np.int64), numbers
+
+
 def reaches(sketches: Iterable[bytes], count: int) -> bool:
     """Return whether checked sketches have at least `count` distinct clients; unite no more of them than needed."""
     hashes: set[bytes] = set()

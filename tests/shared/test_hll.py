@@ -384,6 +384,15 @@ def test_merging_nothing_gives_the_empty_sketch():
     assert hll.merge([]) == hll.merge([hll.EMPTY, hll.EMPTY]) == hll.EMPTY == hll.encode([])
 
 
+@given(
+    st.lists(st.lists(st.integers(-(1 << 63), (1 << 63) - 1), unique=True, max_size=hll.EXPLICIT_MAX), max_size=9)
+)
+def test_hashes_of_exact_sketches_are_listed(clients):
+    hashes, numbers = hll.list_hashes(map(hll.encode, clients))
+    expected = [(number, client) for number, some in enumerate(clients) for client in sorted(some)]
+    assert list(zip(numbers.tolist(), hashes.tolist(), strict=True)) == expected
+
+
 def test_merge_refuses_invalid_sketches():
     with pytest.raises(InvalidSketch):
         hll.merge([hll.EMPTY, b"\x12\x8b\x7f\x00"])

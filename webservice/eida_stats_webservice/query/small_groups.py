@@ -19,6 +19,8 @@ def find_suppressed(
     cells: list[Statistic], minimum: int, query: StatisticsQuery, restricted: Networks
 ) -> NDArray[np.bool_]:
     """Return which cells of a query without filters are suppressed: small ones, and those that reveal them."""
+    if not cells:
+        return np.zeros(0, dtype=bool)
     table = _Cells(cells, minimum, restricted)
     totals = list(_list_totals(cells, query))
     # All totals in each round, not only up to the first one that suppresses a cell.
@@ -30,9 +32,10 @@ def find_suppressed(
 class _Cells:
     """The cells of an answer, in the groups that are shown or suppressed together.
 
-    The restricted networks of one date and detail are a group. Every other cell is a group of its own. The first
-    cell of a group stands for it. A restricted network that is alone in its group is suppressed as if it had no
-    clients: a row Other that consists of it alone would have its figures.
+    The restricted networks of one date and detail are a group. Every other cell is a group of its own. The cell
+    with the first key stands for a group, so that the order of the cells does not matter. A restricted network that
+    is alone in its group is suppressed as if it had no clients: a row Other that consists of it alone would have
+    its figures.
     """
 
     def __init__(self, cells: list[Statistic], minimum: int, restricted: Networks) -> None:
@@ -44,6 +47,8 @@ class _Cells:
         for number in np.flatnonzero(self._restricted):
             date, _node, _network, *others = cells[number].keys
             together[date, *others].append(int(number))
+        for numbers in together.values():
+            numbers.sort(key=lambda number: cells[number].keys)
         self._members = {numbers[0]: numbers for numbers in together.values()}
         self._alone = np.zeros(len(cells), dtype=bool)
         for numbers in together.values():
@@ -54,6 +59,7 @@ class _Cells:
             self._group[numbers] = numbers[0]
             self._size[numbers] = count_clients([cells[number] for number in numbers])
         self.suppressed: NDArray[np.bool_] = (self._size < minimum) | self._alone
+        self._listed = _ListedClients(cells, np.flatnonzero((self._clients < minimum) & ~self._alone), minimum)
 
     def suppress_more(self, level: tuple[str, ...], totals: NDArray[np.intp], count: int) -> bool:
         """Suppress more cells where a total would reveal a small group, and return whether any was.
@@ -74,28 +80,67 @@ class _Cells:
             np.bincount(totals[rows], minlength=count) > 0 for rows in (missing, ~missing & included)
         )
         suspect = some_missing & some_left & (most < self._minimum)
+        suspect &= self._listed.count(totals, counted & suspect[totals], count) < self._minimum
         rows = np.flatnonzero(suspect[totals] & included)
         rows = rows[np.argsort(totals[rows], kind="stable")]
         ends = np.flatnonzero(np.diff(totals[rows])) + 1
         return sum(self._suppress_more_of_total(total, missing) for total in np.split(rows, ends)) > 0
 
     def _suppress_more_of_total(self, rows: NDArray[np.intp], missing: NDArray[np.bool_]) -> bool:
-        """Suppress the smallest groups of one total until its missing cells have enough clients."""
+        """Suppress the smallest groups of one total until its missing cells have enough clients.
+
+        Return whether any was suppressed.
+        """
         gone = rows[missing[rows]].tolist()
+        if not self._listed.is_complete and self._have_enough_clients(gone):
+            return False
         left = list(dict.fromkeys(self._group[rows[~missing[rows]]].tolist()))
-        left.sort(key=lambda group: (self._size[group], self._cells[group].keys), reverse=True)
-        changed = False
-        while left and gone and not self._have_enough_clients(gone):
-            smallest = left.pop()
-            members = self._members.get(smallest, [smallest])
+        left.sort(key=lambda group: (self._size[group], self._cells[group].keys))
+        for group in left:
+            members = self._members.get(group, [group])
             self.suppressed[members] = True
             gone += members
-            changed = True
-        return changed
+            if self._have_enough_clients(gone):
+                break
+        return len(left) > 0
 
     def _have_enough_clients(self, numbers: list[int]) -> bool:
         counted = [self._cells[number] for number in numbers if not self._alone[number]]
         return bool(counted) and _has_clients(counted, self._minimum)
+
+
+class _ListedClients:
+    """The clients of small cells, to count those of many totals at once.
+
+    Args:
+        cells: all cells.
+        small: the numbers of cells with fewer clients than the minimum.
+        minimum: the smallest number of clients of a row.
+
+    Attributes:
+        is_complete: whether the sketches list all clients. Otherwise none is known, since the number of clients of
+            united sketches would be an estimate.
+    """
+
+    def __init__(self, cells: list[Statistic], small: NDArray[np.intp], minimum: int) -> None:
+        sketches = [cells[number].hll_clients or hll.EMPTY for number in small.tolist()]
+        self.is_complete = minimum <= hll.EXPLICIT_MAX and all(map(hll.is_exact, sketches))
+        hashes, of_sketch = hll.list_hashes(sketches if self.is_complete else [])
+        self._cells = small[of_sketch]
+        distinct, self._clients = np.unique(hashes, return_inverse=True)
+        self._count = max(len(distinct), 1)
+
+    def count(self, totals: NDArray[np.intp], counted: NDArray[np.bool_], count: int) -> NDArray[np.intp]:
+        """Return the number of distinct clients of some cells for each total, as far as they are known.
+
+        Args:
+            totals: the number of the total to which each cell belongs.
+            counted: whether each cell counts.
+            count: the number of totals.
+        """
+        chosen = counted[self._cells]
+        pairs = totals[self._cells[chosen]] * self._count + self._clients[chosen]
+        return np.bincount(hll.sort_unique(pairs) // self._count, minlength=count)
 
 
 def _list_totals(
@@ -112,12 +157,9 @@ def _list_totals(
         levels += [("node", "network"), ("network",)]
     details = sorted(query.details - query.date_details)
     subsets = list(chain.from_iterable(combinations(details, count) for count in range(len(details), -1, -1)))
-    names = query.cube.keys
-    codes = {
-        name: _number(cell.keys[place] for cell in cells)
-        for name, place in ((name, names.index(name)) for name in {"node", "network", *details})
-    }
-    of_date = {count: _number(cell.date[:count] for cell in cells) for count in dates}
+    columns = dict(zip(query.cube.keys, zip(*(cell.keys for cell in cells), strict=True), strict=True))
+    codes = {name: _number(columns[name]) for name in {"node", "network", *details}}
+    of_date = {count: _number(date[:count] for date in columns["date"]) for count in dates}
     for level, subset, date in product(levels, subsets, dates):
         # All totals by node and date are public, so nothing can be suppressed in longer times.
         if date < characters and "network" not in level and not subset:
