@@ -21,7 +21,7 @@ from eida_stats_webservice.dataselect.cube import DATASELECT
 from eida_stats_webservice.query import routes
 from eida_stats_webservice.query.decisions import Decisions
 from eida_stats_webservice.query.model import StatisticsQuery
-from eida_stats_webservice.query.sql import compose
+from eida_stats_webservice.query.sql import Sketches, compose
 from eida_stats_webservice.registry.models import PUBLIC, Viewer
 from eida_stats_webservice.web.concurrency import ConcurrencyLimit
 from support.dates import DAY
@@ -259,6 +259,25 @@ def test_sql_is_that_of_its_file(name: str) -> None:
     query = StatisticsQuery(
         **{"cube": DATASELECT, "start": datetime.date(2026, 1, 1), "end": datetime.date(2026, 3, 31), **parts}
     )
-    sketches = policies = viewer == GROUP
-    composed = compose(query, viewer, sketches=sketches, policies=policies)
-    assert composed == (Path(__file__).parent / "sql" / f"{name}.sql").read_text().rstrip("\n")
+    sketches = Sketches.ALL if viewer == GROUP else Sketches.NONE
+    composed = compose(query, viewer, sketches=sketches, policies=viewer == GROUP)
+    assert composed == read_sql(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("cells_by_country", {"level": "network", "details": {"country"}, "filters": {"network": ("X",)}}),
+        ("cells_like_the_table", {"level": "network", "details": {"month", "country"}}),
+    ],
+)
+def test_sql_of_cells_is_that_of_its_file(name: str, parts: dict[str, Any]) -> None:
+    query = StatisticsQuery(
+        cube=DATASELECT, start=datetime.date(2026, 1, 1), end=datetime.date(2026, 3, 31), **parts
+    )
+    composed = compose(query, PUBLIC, sketches=Sketches.OF_SMALL, policies=False, cells=True)
+    assert composed == read_sql(name)
+
+
+def read_sql(name: str) -> str:
+    return (Path(__file__).parent / "sql" / f"{name}.sql").read_text().rstrip("\n")

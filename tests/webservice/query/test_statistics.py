@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 import requests
 from flask.testing import FlaskClient
@@ -179,6 +180,25 @@ def test_levels_and_details_match_sent_rows(
         question = StatisticsQuery(**{**PERIOD, **one}, level=level, details=frozenset(details))
         expected = count_rows(sent, question, HIDDEN - seen)
         assert query_store(store, question, viewer) == expected, question
+
+
+def test_cells_are_rows_of_all_networks(store: Store, sent: list[Sent]) -> None:
+    compared = 0
+    for level, details, minimum in itertools.product((None, "node", "network"), DETAILS, (2, 4)):
+        question = StatisticsQuery(**PERIOD, level=level, details=frozenset(details))
+        cells = {one.keys: one for one in store.statistics.query_cells(question)}
+        expected = count_rows(sent, question, set())
+        assert cells.keys() == expected.keys()
+        for key, (*measures, registers) in expected.items():
+            assert cells[key].measures[:3] == tuple(measures)
+            assert hll.decode_registers(cells[key].hll_clients or b"").tobytes() == registers
+        for one in store.statistics.query_cells(question, minimum=minimum):
+            needed = one.clients < minimum or one.node_and_network in HIDDEN
+            assert one.has_withheld == (one.node_and_network in HIDDEN)
+            whole = cells[one.keys]
+            assert one == (whole if needed else msgspec.structs.replace(whole, hll_clients=None))
+            compared += needed
+    assert compared
 
 
 def test_patterns_choose_stations_and_locations(store: Store, sent: list[Sent]) -> None:

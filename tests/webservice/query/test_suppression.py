@@ -27,8 +27,8 @@ from eida_stats_webservice.query import closed_months, routes, suppression
 from eida_stats_webservice.query.answer_cache import AnswerCache
 from eida_stats_webservice.query.decisions import Decisions
 from eida_stats_webservice.query.model import Statistic, StatisticsQuery
+from eida_stats_webservice.query.small_groups import Networks, find_suppressed
 from eida_stats_webservice.query.usage import Usage
-from eida_stats_webservice.registry.models import Viewer
 from support.dates import DAY
 from support.node_client import make_node
 from support.payloads import payload, row, sketch
@@ -53,6 +53,14 @@ DETAILS = ((), ("month",), ("year",), ("country",), ("month", "country"), ("year
 Key = tuple[str, str, str, str]
 Cells = dict[Key, frozenset[int]]
 Shown = dict[Key, int]
+
+FEW: Cells = {
+    ("2026-01", "A", "FR", "DE"): frozenset(range(9)),
+    ("2026-01", "A", "GE", "DE"): frozenset(range(2)),
+    ("2026-01", "A", "Z", "DE"): frozenset(range(7, 9)),
+    ("2026-01", "B", "GE", "DE"): frozenset(range(3, 10)),
+    ("2026-01", "B", "Y", "DE"): frozenset(range(6, 9)),
+}
 
 
 def get_bit(number: int) -> int:
@@ -215,14 +223,44 @@ def test_subtracting_rows_leaves_no_small_group(
         assert_no_small_rest(shown, totals, cells, minimum, first_open)
 
 
+@given(
+    draw_cells(),
+    st.sampled_from(DETAILS),
+    st.integers(1, 8),
+    st.randoms(use_true_random=False),
+    st.sampled_from([(), RESTRICTED]),
+)
+@settings(max_examples=300, deadline=None)
+def test_decision_needs_no_order_and_few_sketches(
+    cells: Cells, details: tuple[str, ...], minimum: int, generator: random.Random, restricted: Networks
+) -> None:
+    question = make_question("network", details)
+    found = add_up_cells(cells, question)
+    expected = dict(zip(found, find_suppressed(found, minimum, question, restricted), strict=True))
+    generator.shuffle(found)
+    some = [
+        one
+        if one.clients < minimum or one.node_and_network in restricted
+        else msgspec.structs.replace(one, hll_clients=None)
+        for one in found
+    ]
+    decided = find_suppressed(some, minimum, question, restricted)
+    assert decided.tolist() == [expected[one] for one in found]
+
+
+@pytest.mark.parametrize("minimum", [3, 4])
+def test_sketches_without_lists_decide_alike(minimum: int) -> None:
+    question = make_question("network", ())
+    found = add_up_cells(FEW, question)
+    expected = find_suppressed(found, minimum, question, ())
+    assert expected.any()
+    sketches = [hll.to_dense(hll.encode(map(hll.hash_client, users))) for users in FEW.values()]
+    dense = [msgspec.structs.replace(one, hll_clients=dense) for one, dense in zip(found, sketches, strict=True)]
+    assert find_suppressed(dense, minimum, question, ()).tolist() == expected.tolist()
+
+
 def test_only_necessary_rows_are_merged() -> None:
-    users = [range(9), range(2), range(7, 9), range(3, 10), range(6, 9)]
-    cells = {
-        ("2026-01", node, network, "DE"): frozenset(some)
-        for (node, network), some in zip(
-            [("A", "FR"), ("A", "GE"), ("A", "Z"), ("B", "GE"), ("B", "Y")], users, strict=True
-        )
-    }
+    cells = FEW
     # A's small groups are large enough together; B's is alone.
     assert answer(cells, make_question("network", ()), 4) == {
         ("*", "A", "FR", "*"): 0b00001,
@@ -378,7 +416,6 @@ def list_questions(names: dict[str, str]) -> Iterator[StatisticsQuery]:
 
 
 def test_totals_of_dates_are_united_cells(store: Store, cells: Cells) -> None:
-    everything = Viewer(networks=frozenset(NETWORKS))
     compared = 0
     for question in itertools.chain.from_iterable(map(list_questions, NAMES)):
         if (total := suppression.make_total(question)) is None:
@@ -386,9 +423,9 @@ def test_totals_of_dates_are_united_cells(store: Store, cells: Cells) -> None:
         unfiltered = suppression.without_filters(total)
         get_key = suppression.make_key_function(unfiltered, ())
         parts: defaultdict[tuple[str, ...], list[Statistic]] = defaultdict(list)
-        for one in store.statistics.query(suppression.without_filters(question), everything, sketches=True):
+        for one in store.statistics.query_cells(suppression.without_filters(question)):
             parts[get_key(one.keys)].append(one)
-        found = {one.keys: one for one in store.statistics.query(unfiltered, everything, sketches=True)}
+        found = {one.keys: one for one in store.statistics.query_cells(unfiltered)}
         assert found.keys() == parts.keys()
         for key, some in parts.items():
             sketch = hll.merge(one.hll_clients or b"" for one in some)

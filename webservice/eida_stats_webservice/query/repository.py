@@ -13,8 +13,8 @@ from eida_statistics.payload import EARLIEST_DAY
 from eida_stats_webservice.database.base import Database, parse_time
 from eida_stats_webservice.query.cube import Cube
 from eida_stats_webservice.query.model import DataVersion, Statistic, StatisticsQuery
-from eida_stats_webservice.query.sql import compose, find_table
-from eida_stats_webservice.registry.models import Viewer
+from eida_stats_webservice.query.sql import Sketches, compose, find_table
+from eida_stats_webservice.registry.models import PUBLIC, Viewer
 
 # SQL has no empty lists.
 _NO_MONTH = "0001-01-01"
@@ -93,17 +93,41 @@ class StatisticsRepository:
             DatabaseTooSlow: if the first rows, or further ones, take too long.
         """
         sql, parameters = self.prepare(query, viewer, sketches=sketches, policies=policies)
+        yield from self._stream(query.cube, sql, parameters)
+
+    def query_cells(
+        self, query: StatisticsQuery, *, policies: bool = False, minimum: int | None = None
+    ) -> Generator[Statistic]:
+        """Yield the cells of which public answers consist: networks that are withheld are rows like all others.
+
+        Suppression decides which cells an answer shows.
+
+        Args:
+            query: the query. Its cells are in no order.
+            policies: find withheld networks, also in rows of several networks.
+            minimum: yield only the sketches that a decision about groups with fewer clients needs: those of smaller
+                rows, and of withheld networks.
+
+        Raises:
+            DatabaseTooSlow: as `query` does.
+        """
+        sketches = Sketches.ALL if minimum is None else Sketches.OF_SMALL
+        sql = compose(query, PUBLIC, sketches=sketches, policies=policies, cells=True)
+        parameters = {**self.make_parameters(query, PUBLIC), "minimum": minimum}
+        yield from self._stream(query.cube, self._database.prepare(sql), parameters)
+
+    def _stream(self, cube: Cube, sql: str, parameters: dict[str, Any]) -> Iterator[Statistic]:
         with self._connect() as connection:
             if self.connection is None:
                 self._database.limit_time(connection, _ANSWER_SECONDS)
             for row in self._database.stream(connection, sql, parameters):
-                yield _make_statistic(query.cube, row)
+                yield _make_statistic(cube, row)
 
     def prepare(
         self, query: StatisticsQuery, viewer: Viewer, *, sketches: bool, policies: bool = False
     ) -> tuple[str, dict[str, Any]]:
         """Return the SQL of a query and its parameters, as `query` runs them."""
-        sql = compose(query, viewer, sketches=sketches, policies=policies)
+        sql = compose(query, viewer, sketches=Sketches.ALL if sketches else Sketches.NONE, policies=policies)
         return self._database.prepare(sql), self.make_parameters(query, viewer)
 
     def make_parameters(self, query: StatisticsQuery, viewer: Viewer) -> dict[str, Any]:

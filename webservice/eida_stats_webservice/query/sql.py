@@ -1,5 +1,7 @@
 """Compose the SQL of a query from the declaration of its cube. Values are only bound, never part of the SQL."""
 
+from enum import Enum
+
 from eida_stats_webservice.query.cube import ALL, MONTH, Dimension, Table
 from eida_stats_webservice.query.model import StatisticsQuery
 from eida_stats_webservice.registry.models import OTHER, Viewer
@@ -8,6 +10,15 @@ _IS_RESTRICTED = """\
 stats.network <> ''
             AND nodes.restriction_policy <> COALESCE(networks.inverted_policy, false)"""
 _JOIN_NETWORKS = "LEFT JOIN networks ON networks.node_id = stats.node_id AND networks.name = stats.network"
+
+
+class Sketches(Enum):
+    """Which rows of an answer have their sketch."""
+
+    NONE = "none"
+    ALL = "all"
+    OF_SMALL = "of small groups"
+    """Rows with fewer clients than the parameter `minimum`, and those of networks that are withheld."""
 
 
 def find_table(query: StatisticsQuery, *, policies: bool) -> Table | None:
@@ -22,7 +33,9 @@ def find_table(query: StatisticsQuery, *, policies: bool) -> Table | None:
     return query.cube.find_table(needed, query.grain)
 
 
-def compose(query: StatisticsQuery, viewer: Viewer, *, sketches: bool, policies: bool) -> str:
+def compose(
+    query: StatisticsQuery, viewer: Viewer, *, sketches: Sketches, policies: bool, cells: bool = False
+) -> str:
     """Return the SQL of a query. It depends on the names that the query uses, never on its values.
 
     The inner SELECT finds the rows, and withholds networks that the client may not see. The outer one adds them up.
@@ -32,20 +45,26 @@ def compose(query: StatisticsQuery, viewer: Viewer, *, sketches: bool, policies:
     Args:
         query: the query.
         viewer: the client.
-        sketches: select the sketches, too.
+        sketches: the rows whose sketches are selected.
         policies: apply the policies of networks, although the query may not divide by networks.
+        cells: select withheld rows like all others, in any order.
     """
     policies = policies or query.divides_by("network") or query.selects_streams
     table = find_table(query, policies=policies)
     if table is None:
         raise LookupError(f"{query.cube.name} has no table for {query}")
-    columns = ",\n    ".join(_list_columns(query, table, policies=policies, sketches=sketches))
+    # A sum over each single row would take longer than reading them.
+    sums = not (cells and _is_divided_like(query, table))
+    columns = ",\n    ".join(
+        _list_columns(query, table, policies=policies, merges=not cells, sums=sums, sketches=sketches)
+    )
     permitted = ",\n        ".join(["stats.*", "nodes.name AS node", *(_list_rights(viewer) if policies else [])])
     networks = f"\n    {_JOIN_NETWORKS}" if policies else ""
     conditions = "\n        AND ".join(_list_conditions(query, table))
-    visible = "\nWHERE NOT withheld" if query.selects_streams else ""
-    groups = ", ".join(str(number + 1) for number, _ in enumerate(query.cube.keys))
-    order = ", ".join(_list_order(query))
+    visible = "\nWHERE NOT withheld" if query.selects_streams and not cells else ""
+    numbers = ", ".join(str(number + 1) for number, _ in enumerate(query.cube.keys))
+    groups = f"\nGROUP BY {numbers}" if sums else ""
+    order = "" if cells else f"\nORDER BY {', '.join(_list_order(query))}"
     limit = "\nLIMIT :limit" if query.limit is not None else ""
     # All parts are constants of the cube and of this module.
     return f"""\
@@ -57,9 +76,13 @@ FROM (
     FROM {table.name} AS stats
     JOIN nodes ON nodes.id = stats.node_id{networks}
     WHERE {conditions}
-) AS permitted{visible}
-GROUP BY {groups}
-ORDER BY {order}{limit}"""  # noqa: S608
+) AS permitted{visible}{groups}{order}{limit}"""  # noqa: S608
+
+
+def _is_divided_like(query: StatisticsQuery, table: Table) -> bool:
+    """Return whether each row of a table is a row of the answer."""
+    names = {"node", *table.dimensions}
+    return query.grain == table.grain and not query.merge_nodes and all(map(query.divides_by, names))
 
 
 def _list_rights(viewer: Viewer) -> list[str]:
@@ -99,29 +122,53 @@ def list_filters(query: StatisticsQuery) -> list[str]:
     return conditions
 
 
-def _list_columns(query: StatisticsQuery, table: Table, *, policies: bool, sketches: bool) -> list[str]:
-    has_other = policies and query.divides_by("network") and not query.selects_streams
+def _list_columns(
+    query: StatisticsQuery, table: Table, *, policies: bool, merges: bool, sums: bool, sketches: Sketches
+) -> list[str]:
+    """Return the columns of the outer SELECT.
+
+    Args:
+        query: the query.
+        table: its table.
+        policies: whether the inner SELECT has the columns of `_list_rights`.
+        merges: whether withheld rows are rows Other.
+        sums: whether rows are added up.
+        sketches: the rows whose sketches are selected.
+    """
+
+    def aggregate(function: str, column: str) -> str:
+        return f"{function}({column})" if sums else column
+
+    has_other = merges and policies and query.divides_by("network") and not query.selects_streams
+    clients = aggregate("hll_union_agg", "clients")
+    has_withheld = aggregate("max", "CASE WHEN withheld THEN 1 ELSE 0 END") if policies else "0"
+    needs_sketch = f"hll_cardinality({clients}) < :minimum OR {has_withheld} = 1"
+    sketch = {
+        Sketches.NONE: "NULL",
+        Sketches.ALL: clients,
+        Sketches.OF_SMALL: f"CASE WHEN {needs_sketch} THEN {clients} END",
+    }
     return [
         f"{_select_date(query, table)} AS date",
         *(_select_key(query, dimension, has_other=has_other) for dimension in query.cube.dimensions),
         *(
             f"CAST(NULL AS bigint) AS {measure.name}"
             if measure.name in table.lacks
-            else f"sum({measure.column}) AS {measure.name}"
+            else f"{aggregate('sum', measure.column)} AS {measure.name}"
             for measure in query.cube.measures
         ),
-        "hll_cardinality(hll_union_agg(clients)) AS clients",
-        f"{'hll_union_agg(clients)' if sketches else 'NULL'} AS hll_clients",
+        f"hll_cardinality({clients}) AS clients",
+        f"{sketch[sketches]} AS hll_clients",
         *(
             [
-                "max(CASE WHEN withheld THEN 0 ELSE 1 END) AS visible",
-                "min(CASE WHEN authorized THEN 1 ELSE 0 END) AS authorized",
-                "max(CASE WHEN withheld THEN 1 ELSE 0 END) AS has_withheld",
+                f"{aggregate('max', 'CASE WHEN withheld THEN 0 ELSE 1 END')} AS visible",
+                f"{aggregate('min', 'CASE WHEN authorized THEN 1 ELSE 0 END')} AS authorized",
             ]
             if policies
-            else ["1 AS visible", "0 AS authorized", "0 AS has_withheld"]
+            else ["1 AS visible", "0 AS authorized"]
         ),
-        f"substr(CAST(max({table.time}) AS text), 1, {MONTH.characters}) AS last_month",
+        f"{has_withheld} AS has_withheld",
+        f"substr(CAST({aggregate('max', table.time)} AS text), 1, {MONTH.characters}) AS last_month",
     ]
 
 

@@ -198,24 +198,28 @@ class Usage:
 
         if find_decision is None or not closed.filtered:
             key = unfiltered.identity, self._settings.min_clients, policies
-            return self._find_answer(key, Cells, lambda: self._decide(unfiltered, restricted, policies=policies))
+
+            def decide() -> Cells:
+                rows = self._statistics.query_cells(unfiltered, policies=policies)
+                return suppression.find_cells(rows, self._settings.min_clients, unfiltered, restricted)
+
+            return self._find_answer(key, Cells, decide)
         keys = self._find_suppressed_cells(unfiltered, restricted, find_decision)
         filtered = msgspec.structs.replace(unfiltered, filters=closed.filters)
-        rows = self._statistics.query(filtered, _make_viewer(restricted), sketches=True, policies=policies)
+        rows = self._statistics.query_cells(filtered, policies=policies)
         return suppression.select_cells(rows, keys.select_suppressed(_get_networks(closed)), restricted)
-
-    def _decide(self, query: StatisticsQuery, restricted: Networks, *, policies: bool = False) -> Cells:
-        """Return the cells of a query without filters, and which of them are suppressed."""
-        rows = self._statistics.query(query, _make_viewer(restricted), sketches=True, policies=policies)
-        return suppression.find_cells(rows, self._settings.min_clients, query, restricted)
 
     def _find_suppressed_cells(
         self, query: StatisticsQuery, restricted: Networks, find_decision: FindAnswer
     ) -> SuppressedKeys:
         """Return the keys of the suppressed cells of a query without filters, as kept or by a new decision."""
-        return find_decision(
-            query.identity, SuppressedKeys, lambda: self._decide(query, restricted).list_suppressed()
-        )
+
+        def decide() -> SuppressedKeys:
+            minimum = self._settings.min_clients
+            rows = self._statistics.query_cells(query, minimum=minimum)
+            return suppression.find_cells(rows, minimum, query, restricted).list_suppressed()
+
+        return find_decision(query.identity, SuppressedKeys, decide)
 
     def _find_open_totals(self, query: StatisticsQuery, first_open: datetime.date) -> list[Statistic]:
         totals = closed_months.make_open_totals(query, first_open)
@@ -260,9 +264,10 @@ class Usage:
                 finest = msgspec.structs.replace(finest, start=max(finest.start, first_day))
 
             def find() -> set[Key]:
-                cells = source._statistics.query(finest, _make_viewer(restricted), sketches=True)
+                minimum = self._settings.min_clients
+                cells = source._statistics.query_cells(finest, minimum=minimum)
                 return sketch_disclosure.find_suppressed_keys(
-                    cells, self._settings.min_clients, closed, restricted if is_public else ()
+                    cells, minimum, closed, restricted if is_public else ()
                 )
 
             if find_decision is None or not is_public:
@@ -330,11 +335,6 @@ def sort_and_limit(rows: Iterable[Statistic], query: StatisticsQuery) -> Iterato
 def _get_networks(query: StatisticsQuery) -> Collection[str]:
     """Return the networks that a query names."""
     return query.filters.get("network", ())
-
-
-def _make_viewer(networks: Iterable[tuple[str, str]]) -> Viewer:
-    """Return a viewer that sees restricted networks one by one. Suppression decides which become a row Other."""
-    return Viewer(networks=frozenset(network for _, network in networks))
 
 
 def _check_one_network(query: StatisticsQuery) -> None:
