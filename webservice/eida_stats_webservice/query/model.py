@@ -104,7 +104,7 @@ class Statistic(msgspec.Struct, frozen=True, gc=False):
         keys: the date and the dimensions, in the order of the cube's keys.
         measures: the sums, in the order of the cube's measures; None if the table lacks one.
         clients: the estimate of distinct clients, rounded up.
-        hll_clients: the sketch of the clients, if the query needs it.
+        hll_clients: the sketch of the clients, if it was selected.
         visible: whether the client of the service may see any network of the row.
         authorized: whether that client has a right of their own to all networks of the row.
         has_withheld: whether the row contains a network that this client may not see.
@@ -124,6 +124,11 @@ class Statistic(msgspec.Struct, frozen=True, gc=False):
     def date(self) -> str:
         """The date: the first key."""
         return self.keys[0]
+
+    @property
+    def numbers(self) -> tuple[int | None, ...]:
+        """The numbers, in the order of the cube's."""
+        return *self.measures, self.clients
 
     @property
     def node_and_network(self) -> tuple[str, str]:

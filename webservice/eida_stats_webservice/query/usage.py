@@ -4,8 +4,6 @@ import datetime
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
-from operator import attrgetter
-from typing import Any
 
 import msgspec
 
@@ -16,6 +14,7 @@ from eida_stats_webservice.query.answer_cache import FindAnswer, make_answer
 from eida_stats_webservice.query.cube import ALL, Cube
 from eida_stats_webservice.query.decisions import Decisions
 from eida_stats_webservice.query.model import Key, Statistic, StatisticsQuery, matches
+from eida_stats_webservice.query.order import sort_and_limit
 from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.query.sketch_disclosure import Disclosure
 from eida_stats_webservice.query.small_groups import Networks
@@ -198,28 +197,34 @@ class Usage:
 
         if find_decision is None or not closed.filtered:
             key = unfiltered.identity, self._settings.min_clients, policies
-
-            def decide() -> Cells:
-                rows = self._statistics.query_cells(unfiltered, policies=policies)
-                return suppression.find_cells(rows, self._settings.min_clients, unfiltered, restricted)
-
-            return self._find_answer(key, Cells, decide)
+            return self._find_answer(key, Cells, lambda: self._decide(unfiltered, restricted, policies=policies))
         keys = self._find_suppressed_cells(unfiltered, restricted, find_decision)
         filtered = msgspec.structs.replace(unfiltered, filters=closed.filters)
         rows = self._statistics.query_cells(filtered, policies=policies)
         return suppression.select_cells(rows, keys.select_suppressed(_get_networks(closed)), restricted)
 
+    def _decide(
+        self,
+        query: StatisticsQuery,
+        restricted: Networks,
+        *,
+        policies: bool = False,
+        sketches_below: int | None = None,
+    ) -> Cells:
+        """Return the cells of a query without filters, and which of them are suppressed."""
+        rows = self._statistics.query_cells(query, policies=policies, minimum=sketches_below)
+        return suppression.find_cells(rows, self._settings.min_clients, query, restricted)
+
     def _find_suppressed_cells(
         self, query: StatisticsQuery, restricted: Networks, find_decision: FindAnswer
     ) -> SuppressedKeys:
         """Return the keys of the suppressed cells of a query without filters, as kept or by a new decision."""
-
-        def decide() -> SuppressedKeys:
-            minimum = self._settings.min_clients
-            rows = self._statistics.query_cells(query, minimum=minimum)
-            return suppression.find_cells(rows, minimum, query, restricted).list_suppressed()
-
-        return find_decision(query.identity, SuppressedKeys, decide)
+        minimum = self._settings.min_clients
+        return find_decision(
+            query.identity,
+            SuppressedKeys,
+            lambda: self._decide(query, restricted, sketches_below=minimum).list_suppressed(),
+        )
 
     def _find_open_totals(self, query: StatisticsQuery, first_open: datetime.date) -> list[Statistic]:
         totals = closed_months.make_open_totals(query, first_open)
@@ -317,19 +322,6 @@ class Usage:
             _check_network(pattern, found, viewer, refuse)
             names |= {network.name for network in found}
         return names
-
-
-def sort_and_limit(rows: Iterable[Statistic], query: StatisticsQuery) -> Iterator[Statistic]:
-    """Yield the rows of an answer in the order of the query, as the database does."""
-    ordered = sorted(rows, key=attrgetter("keys"))
-    if query.sort is not None:
-        column = (*query.cube.keys, *query.cube.numbers).index(query.sort.removeprefix("-"))
-
-        def get_value(row: Statistic) -> Any:
-            return (*row.keys, *row.measures, row.clients)[column] or 0
-
-        ordered.sort(key=get_value, reverse=query.sort.startswith("-"))
-    yield from ordered[: query.limit]
 
 
 def _get_networks(query: StatisticsQuery) -> Collection[str]:

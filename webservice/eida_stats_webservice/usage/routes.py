@@ -9,10 +9,11 @@ from flask import Blueprint, Response, request
 from eida_stats_webservice.config import PrivacySettings
 from eida_stats_webservice.query.decisions import Decisions
 from eida_stats_webservice.query.model import Statistic, StatisticsQuery
+from eida_stats_webservice.query.order import sort_and_limit
 from eida_stats_webservice.query.parameters import parse_query
 from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.query.responses import respond, respond_conditionally, wants_text_errors
-from eida_stats_webservice.query.usage import Usage, sort_and_limit
+from eida_stats_webservice.query.usage import Usage
 from eida_stats_webservice.query.validators import find_validators
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.usage.cube import PARTS, USAGE

@@ -9,12 +9,13 @@ import msgspec
 
 from eida_stats_webservice.archive.holdings.models import HoldingsQuery, HoldingsRow, StreamCounts
 from eida_stats_webservice.archive.holdings.repository import HoldingsRepository
-from eida_stats_webservice.archive.holdings.rows import RowKeys, make_growth, make_rows, merge_nodes, sort_rows
+from eida_stats_webservice.archive.holdings.rows import RowKeys, make_growth, make_rows, merge_nodes
 from eida_stats_webservice.config import PrivacySettings
 from eida_stats_webservice.dataselect.cube import DATASELECT
 from eida_stats_webservice.query import closed_months
 from eida_stats_webservice.query.decisions import Decisions
 from eida_stats_webservice.query.model import Statistic, StatisticsQuery
+from eida_stats_webservice.query.order import sort_and_limit
 from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.query.usage import Usage
 from eida_stats_webservice.registry.models import PUBLIC, Viewer
@@ -75,7 +76,7 @@ class HoldingsAnswers:
                     self._count_streams(connection, query, today, is_suppressed=is_suppressed),
                     is_suppressed=is_suppressed,
                 )
-            yield from sort_rows(merge_nodes(rows) if selection.merge_nodes else rows, selection)
+            yield from sort_and_limit(merge_nodes(rows) if selection.merge_nodes else rows, selection)
 
     def _count_streams(
         self, connection: Any, query: HoldingsQuery, today: datetime.date, *, is_suppressed: bool

@@ -101,3 +101,8 @@ class HoldingsRow(msgspec.Struct, frozen=True):
     keys: tuple[str, ...]
     measures: tuple[int | float | None, ...]
     as_of: str | None = None
+
+    @property
+    def numbers(self) -> tuple[int | float | None, ...]:
+        """The numbers, in the order of the cube's."""
+        return self.measures

@@ -2,12 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from operator import attrgetter
 from typing import Any
 
 import msgspec
 
-from eida_stats_webservice.archive.holdings.cube import HOLDINGS
 from eida_stats_webservice.archive.holdings.models import (
     ALL_YEARS,
     Codes,
@@ -167,19 +165,6 @@ def merge_nodes(rows: Iterable[HoldingsRow]) -> Iterator[HoldingsRow]:
             ),
             ",".join(states) or None,
         )
-
-
-def sort_rows(rows: Iterable[HoldingsRow], query: StatisticsQuery) -> list[HoldingsRow]:
-    """Return rows in the order of the query, as many as it asks for."""
-    ordered = sorted(rows, key=attrgetter("keys"))
-    if query.sort is not None:
-        column = (*HOLDINGS.keys, *HOLDINGS.numbers).index(query.sort.removeprefix("-"))
-
-        def get_value(row: HoldingsRow) -> Any:
-            return (*row.keys, *row.measures)[column] or 0
-
-        ordered.sort(key=get_value, reverse=query.sort.startswith("-"))
-    return ordered[: query.limit]
 
 
 def _add_up_held(
