@@ -184,12 +184,13 @@ def list_hashes(sketches: Iterable[bytes]) -> tuple[NDArray[np.int64], NDArray[n
 
 
 def reaches(sketches: Iterable[bytes], count: int) -> bool:
-    """Return whether checked sketches have at least `count` distinct clients; unite no more of them than needed."""
-    hashes: set[bytes] = set()
+    """Return whether checked sketches, in any order, have at least `count` distinct clients."""
     given = list(sketches)
+    if count > EXPLICIT_MAX or not all(map(is_exact, given)):
+        return cardinality(unite(given)) >= count
+    # Most exact sketches need not be united.
+    hashes: set[bytes] = set()
     for sketch in given:
-        if count > EXPLICIT_MAX or _KINDS[sketch[:HEADER_SIZE]] not in (EMPTY_KIND, EXPLICIT_KIND):
-            return cardinality(unite(given)) >= count
         hashes.update(sketch[place : place + 8] for place in range(HEADER_SIZE, len(sketch), 8))
         if len(hashes) >= count:
             return True

@@ -380,6 +380,20 @@ def test_checked_sketch_gets_its_canonical_form(occupied):
     assert hll.to_canonical(hll.to_dense(canonical)) == hll.to_canonical(canonical) == canonical
 
 
+def test_order_of_sketches_does_not_decide_whether_clients_suffice():
+    # Ten clients of the 110 have the same register, so the estimate of the union is too low.
+    hashes = [1 << hll.LOG2M | number for number in range(1, 101)] + [
+        number << hll.LOG2M for number in range(1, 11)
+    ]
+    exact, dense = [hll.encode(hashes[:60]), hll.encode(hashes[50:])], hll.to_dense(hll.encode(hashes[:1]))
+    for count in (*range(100, 116), 161):
+        expected = hll.cardinality(hll.unite([*exact, dense])) >= count
+        for sketches in itertools.permutations([*exact, dense]):
+            assert hll.reaches(sketches, count) == expected
+    assert hll.reaches(exact, 110)
+    assert not hll.reaches([*exact, dense], 110)
+
+
 def test_merging_nothing_gives_the_empty_sketch():
     assert hll.merge([]) == hll.merge([hll.EMPTY, hll.EMPTY]) == hll.EMPTY == hll.encode([])
 
