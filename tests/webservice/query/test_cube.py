@@ -269,11 +269,12 @@ def test_sql_is_that_of_its_file(name: str) -> None:
     [
         ("cells_by_country", {"level": "network", "details": {"country"}, "filters": {"network": ("X",)}}),
         ("cells_like_the_table", {"level": "network", "details": {"month", "country"}}),
+        ("cells_by_hour", {"cube": STREAMING, "choices": TX, "level": "network", "details": {"hour"}}),
     ],
 )
 def test_sql_of_cells_is_that_of_its_file(name: str, parts: dict[str, Any]) -> None:
     query = StatisticsQuery(
-        cube=DATASELECT, start=datetime.date(2026, 1, 1), end=datetime.date(2026, 3, 31), **parts
+        **{"cube": DATASELECT, "start": datetime.date(2026, 1, 1), "end": datetime.date(2026, 3, 31), **parts}
     )
     composed = compose(query, PUBLIC, sketches=Sketches.OF_SMALL, policies=False, cells=True)
     assert composed == read_sql(name)

@@ -54,7 +54,7 @@ Key = tuple[str, str, str, str]
 Cells = dict[Key, frozenset[int]]
 Shown = dict[Key, int]
 
-FEW: Cells = {
+FIVE_CELLS: Cells = {
     ("2026-01", "A", "FR", "DE"): frozenset(range(9)),
     ("2026-01", "A", "GE", "DE"): frozenset(range(2)),
     ("2026-01", "A", "Z", "DE"): frozenset(range(7, 9)),
@@ -251,16 +251,31 @@ def test_decision_needs_no_order_and_few_sketches(
 @pytest.mark.parametrize("minimum", [3, 4])
 def test_sketches_without_lists_decide_alike(minimum: int) -> None:
     question = make_question("network", ())
-    found = add_up_cells(FEW, question)
+    found = add_up_cells(FIVE_CELLS, question)
     expected = find_suppressed(found, minimum, question, ())
     assert expected.any()
-    sketches = [hll.to_dense(hll.encode(map(hll.hash_client, users))) for users in FEW.values()]
-    dense = [msgspec.structs.replace(one, hll_clients=dense) for one, dense in zip(found, sketches, strict=True)]
+    # Registers need hashes. The clients of other tests are small numbers.
+    sketches = [hll.to_dense(hll.encode(map(hll.hash_client, users))) for users in FIVE_CELLS.values()]
+    dense = [msgspec.structs.replace(one, hll_clients=some) for one, some in zip(found, sketches, strict=True)]
     assert find_suppressed(dense, minimum, question, ()).tolist() == expected.tolist()
 
 
+def test_visible_cells_protect_no_missing_one() -> None:
+    cells = {
+        ("2026-01", "A", "X", "DE"): frozenset(range(3)),
+        ("2026-01", "B", "FR", "DE"): frozenset(range(3, 6)),
+        ("2026-01", "A", "GE", "DE"): frozenset([7, 8]),
+        ("2026-01", "A", "CH", "DE"): frozenset(range(20, 30)),
+    }
+    # The restricted networks have six clients together. Each of them is small, but only GE is missing without them.
+    assert answer(cells, make_question("network", ("country",)), 5) == {
+        ("*", "A", "CH", "DE"): 0b1000,
+        ("*", "Other", "Other", "Other"): 0b0111,
+    }
+
+
 def test_only_necessary_rows_are_merged() -> None:
-    cells = FEW
+    cells = FIVE_CELLS
     # A's small groups are large enough together; B's is alone.
     assert answer(cells, make_question("network", ()), 4) == {
         ("*", "A", "FR", "*"): 0b00001,

@@ -98,12 +98,12 @@ class StatisticsRepository:
     def query_cells(
         self, query: StatisticsQuery, *, policies: bool = False, minimum: int | None = None
     ) -> Generator[Statistic]:
-        """Yield the cells of which public answers consist: networks that are withheld are rows like all others.
+        """Yield, in any order, the cells of which public answers consist: withheld networks are rows of their own.
 
         Suppression decides which cells an answer shows.
 
         Args:
-            query: the query. Its cells are in no order.
+            query: the query; its limit does not count.
             policies: find withheld networks, also in rows of several networks.
             minimum: yield only the sketches that a decision about groups with fewer clients needs: those of smaller
                 rows, and of withheld networks.

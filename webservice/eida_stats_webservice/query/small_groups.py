@@ -18,7 +18,10 @@ Networks = Collection[tuple[str, str]]
 def find_suppressed(
     cells: list[Statistic], minimum: int, query: StatisticsQuery, restricted: Networks
 ) -> NDArray[np.bool_]:
-    """Return which cells of a query without filters are suppressed: small ones, and those that reveal them."""
+    """Return which cells of a query without filters are suppressed: small ones, and those that reveal them.
+
+    The cells, in any order, have the sketches of small ones and of restricted networks at least.
+    """
     if not cells:
         return np.zeros(0, dtype=bool)
     table = _Cells(cells, minimum, restricted)
@@ -80,7 +83,10 @@ class _Cells:
             np.bincount(totals[rows], minlength=count) > 0 for rows in (missing, ~missing & included)
         )
         suspect = some_missing & some_left & (most < self._minimum)
-        suspect &= self._listed.count(totals, counted & suspect[totals], count) < self._minimum
+        # Where clients are not listed, none are counted here, and each of these totals is looked at below.
+        suspect &= self._listed.count_by_total(totals, counted & suspect[totals], count) < self._minimum
+        if not suspect.any():
+            return False
         rows = np.flatnonzero(suspect[totals] & included)
         rows = rows[np.argsort(totals[rows], kind="stable")]
         ends = np.flatnonzero(np.diff(totals[rows])) + 1
@@ -102,7 +108,7 @@ class _Cells:
             gone += members
             if self._have_enough_clients(gone):
                 break
-        return len(left) > 0
+        return True
 
     def _have_enough_clients(self, numbers: list[int]) -> bool:
         counted = [self._cells[number] for number in numbers if not self._alone[number]]
@@ -118,20 +124,21 @@ class _ListedClients:
         minimum: the smallest number of clients of a row.
 
     Attributes:
-        is_complete: whether the sketches list all clients. Otherwise none is known, since the number of clients of
-            united sketches would be an estimate.
+        is_complete: whether the clients of all small cells are listed. Otherwise none are counted, since the number
+            of clients of united sketches would be an estimate.
     """
 
     def __init__(self, cells: list[Statistic], small: NDArray[np.intp], minimum: int) -> None:
+        # Small cells have their sketches. Without one, a cell would count as if it had no clients.
         sketches = [cells[number].hll_clients or hll.EMPTY for number in small.tolist()]
         self.is_complete = minimum <= hll.EXPLICIT_MAX and all(map(hll.is_exact, sketches))
         hashes, of_sketch = hll.list_hashes(sketches if self.is_complete else [])
         self._cells = small[of_sketch]
         distinct, self._clients = np.unique(hashes, return_inverse=True)
-        self._count = max(len(distinct), 1)
+        self._distinct = max(len(distinct), 1)
 
-    def count(self, totals: NDArray[np.intp], counted: NDArray[np.bool_], count: int) -> NDArray[np.intp]:
-        """Return the number of distinct clients of some cells for each total, as far as they are known.
+    def count_by_total(self, totals: NDArray[np.intp], counted: NDArray[np.bool_], count: int) -> NDArray[np.intp]:
+        """Return the number of distinct clients of some cells for each total; 0 for all if they are not complete.
 
         Args:
             totals: the number of the total to which each cell belongs.
@@ -139,8 +146,8 @@ class _ListedClients:
             count: the number of totals.
         """
         chosen = counted[self._cells]
-        pairs = totals[self._cells[chosen]] * self._count + self._clients[chosen]
-        return np.bincount(hll.sort_unique(pairs) // self._count, minlength=count)
+        pairs = totals[self._cells[chosen]] * self._distinct + self._clients[chosen]
+        return np.bincount(hll.sort_unique(pairs) // self._distinct, minlength=count)
 
 
 def _list_totals(

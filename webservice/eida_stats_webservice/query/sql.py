@@ -1,6 +1,6 @@
 """Compose the SQL of a query from the declaration of its cube. Values are only bound, never part of the SQL."""
 
-from enum import Enum
+from enum import Enum, auto
 
 from eida_stats_webservice.query.cube import ALL, MONTH, Dimension, Table
 from eida_stats_webservice.query.model import StatisticsQuery
@@ -15,9 +15,9 @@ _JOIN_NETWORKS = "LEFT JOIN networks ON networks.node_id = stats.node_id AND net
 class Sketches(Enum):
     """Which rows of an answer have their sketch."""
 
-    NONE = "none"
-    ALL = "all"
-    OF_SMALL = "of small groups"
+    NONE = auto()
+    ALL = auto()
+    OF_SMALL = auto()
     """Rows with fewer clients than the parameter `minimum`, and those of networks that are withheld."""
 
 
@@ -47,7 +47,7 @@ def compose(
         viewer: the client.
         sketches: the rows whose sketches are selected.
         policies: apply the policies of networks, although the query may not divide by networks.
-        cells: select withheld rows like all others, in any order.
+        cells: select all rows, in any order, and withheld ones like all others.
     """
     policies = policies or query.divides_by("network") or query.selects_streams
     table = find_table(query, policies=policies)
@@ -56,7 +56,7 @@ def compose(
     # A sum over each single row would take longer than reading them.
     sums = not (cells and _is_divided_like(query, table))
     columns = ",\n    ".join(
-        _list_columns(query, table, policies=policies, merges=not cells, sums=sums, sketches=sketches)
+        _list_columns(query, table, policies=policies, cells=cells, sums=sums, sketches=sketches)
     )
     permitted = ",\n        ".join(["stats.*", "nodes.name AS node", *(_list_rights(viewer) if policies else [])])
     networks = f"\n    {_JOIN_NETWORKS}" if policies else ""
@@ -65,7 +65,7 @@ def compose(
     numbers = ", ".join(str(number + 1) for number, _ in enumerate(query.cube.keys))
     groups = f"\nGROUP BY {numbers}" if sums else ""
     order = "" if cells else f"\nORDER BY {', '.join(_list_order(query))}"
-    limit = "\nLIMIT :limit" if query.limit is not None else ""
+    limit = "\nLIMIT :limit" if query.limit is not None and not cells else ""
     # All parts are constants of the cube and of this module.
     return f"""\
 SELECT
@@ -123,7 +123,7 @@ def list_filters(query: StatisticsQuery) -> list[str]:
 
 
 def _list_columns(
-    query: StatisticsQuery, table: Table, *, policies: bool, merges: bool, sums: bool, sketches: Sketches
+    query: StatisticsQuery, table: Table, *, policies: bool, cells: bool, sums: bool, sketches: Sketches
 ) -> list[str]:
     """Return the columns of the outer SELECT.
 
@@ -131,7 +131,7 @@ def _list_columns(
         query: the query.
         table: its table.
         policies: whether the inner SELECT has the columns of `_list_rights`.
-        merges: whether withheld rows are rows Other.
+        cells: whether withheld rows are rows like all others.
         sums: whether rows are added up.
         sketches: the rows whose sketches are selected.
     """
@@ -139,7 +139,7 @@ def _list_columns(
     def aggregate(function: str, column: str) -> str:
         return f"{function}({column})" if sums else column
 
-    has_other = merges and policies and query.divides_by("network") and not query.selects_streams
+    has_other = policies and not cells and query.divides_by("network") and not query.selects_streams
     clients = aggregate("hll_union_agg", "clients")
     has_withheld = aggregate("max", "CASE WHEN withheld THEN 1 ELSE 0 END") if policies else "0"
     needs_sketch = f"hll_cardinality({clients}) < :minimum OR {has_withheld} = 1"
