@@ -177,7 +177,7 @@ def is_exact(sketch: bytes) -> bool:
 
 
 def list_hashes(sketches: Iterable[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the hashes of exact sketches, and for each hash the number of its sketch."""
+    """Return the hashes of exact sketches, and for each hash the number of its sketch, from 0."""
     lists = [sketch[HEADER_SIZE:] for sketch in sketches]
     numbers = np.repeat(np.arange(len(lists)), [len(listed) // 8 for listed in lists])
     return np.frombuffer(b"".join(lists), dtype=">i8").astype(np.int64), numbers
@@ -188,7 +188,7 @@ def reaches(sketches: Iterable[bytes], count: int) -> bool:
     given = list(sketches)
     if count > EXPLICIT_MAX or not all(map(is_exact, given)):
         return cardinality(unite(given)) >= count
-    # Most exact sketches need not be united.
+    # The first few sketches are often enough.
     hashes: set[bytes] = set()
     for sketch in given:
         hashes.update(sketch[place : place + 8] for place in range(HEADER_SIZE, len(sketch), 8))

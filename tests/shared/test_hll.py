@@ -380,7 +380,7 @@ def test_checked_sketch_gets_its_canonical_form(occupied):
     assert hll.to_canonical(hll.to_dense(canonical)) == hll.to_canonical(canonical) == canonical
 
 
-def test_order_of_sketches_does_not_decide_whether_clients_suffice():
+def test_reaching_a_count_does_not_depend_on_the_order():
     # Ten clients of the 110 have the same register, so the estimate of the union is too low.
     hashes = [1 << hll.LOG2M | number for number in range(1, 101)] + [
         number << hll.LOG2M for number in range(1, 11)

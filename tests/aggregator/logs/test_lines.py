@@ -16,7 +16,7 @@ def read(content: bytes) -> list[bytes]:
 
 
 def squeeze(texts: list[bytes]) -> list[bytes]:
-    """Return the lines for a comparison: a run of NUL bytes may have any length."""
+    """Return lines with one NUL byte for each run, since the splitter may shorten a run."""
     return [records.squeeze(text) for text in texts]
 
 

@@ -192,7 +192,7 @@ def test_cells_are_rows_of_all_networks(store: Store, sent: list[Sent]) -> None:
         for key, (*measures, registers) in expected.items():
             assert cells[key].measures[:3] == tuple(measures)
             assert hll.decode_registers(cells[key].hll_clients or b"").tobytes() == registers
-        for one in store.statistics.query_cells(question, minimum=minimum):
+        for one in store.statistics.query_cells(question, sketches_below=minimum):
             needed = one.clients < minimum or one.node_and_network in HIDDEN
             assert one.has_withheld == (one.node_and_network in HIDDEN)
             whole = cells[one.keys]

@@ -249,25 +249,25 @@ def test_decision_needs_no_order_and_few_sketches(
 
 
 @pytest.mark.parametrize("minimum", [3, 4])
-def test_sketches_without_lists_decide_alike(minimum: int) -> None:
+def test_dense_sketches_decide_like_exact_ones(minimum: int) -> None:
     question = make_question("network", ())
     found = add_up_cells(FIVE_CELLS, question)
     expected = find_suppressed(found, minimum, question, ())
     assert expected.any()
-    # Registers need hashes. The clients of other tests are small numbers.
+    # Small numbers, such as the clients of the other tests, set no register.
     sketches = [hll.to_dense(hll.encode(map(hll.hash_client, users))) for users in FIVE_CELLS.values()]
     dense = [msgspec.structs.replace(one, hll_clients=some) for one, some in zip(found, sketches, strict=True)]
     assert find_suppressed(dense, minimum, question, ()).tolist() == expected.tolist()
 
 
-def test_visible_cells_protect_no_missing_one() -> None:
+def test_visible_cells_do_not_make_up_for_suppressed_ones() -> None:
     cells = {
         ("2026-01", "A", "X", "DE"): frozenset(range(3)),
         ("2026-01", "B", "FR", "DE"): frozenset(range(3, 6)),
         ("2026-01", "A", "GE", "DE"): frozenset([7, 8]),
         ("2026-01", "A", "CH", "DE"): frozenset(range(20, 30)),
     }
-    # The restricted networks have six clients together. Each of them is small, but only GE is missing without them.
+    # Each restricted network is small, but together they have six clients. So only GE is suppressed at first.
     assert answer(cells, make_question("network", ("country",)), 5) == {
         ("*", "A", "CH", "DE"): 0b1000,
         ("*", "Other", "Other", "Other"): 0b0111,

@@ -127,7 +127,7 @@ class Statistic(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def numbers(self) -> tuple[int | None, ...]:
-        """The numbers, in the order of the cube's."""
+        """The measures and the number of clients."""
         return *self.measures, self.clients
 
     @property

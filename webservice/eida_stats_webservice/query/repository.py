@@ -96,7 +96,7 @@ class StatisticsRepository:
         yield from self._stream(query.cube, sql, parameters)
 
     def query_cells(
-        self, query: StatisticsQuery, *, policies: bool = False, minimum: int | None = None
+        self, query: StatisticsQuery, *, policies: bool = False, sketches_below: int | None = None
     ) -> Generator[Statistic]:
         """Yield, in any order, the cells of which public answers consist: withheld networks are rows of their own.
 
@@ -105,15 +105,15 @@ class StatisticsRepository:
         Args:
             query: the query; its limit does not count.
             policies: find withheld networks, also in rows of several networks.
-            minimum: yield only the sketches that a decision about groups with fewer clients needs: those of smaller
-                rows, and of withheld networks.
+            sketches_below: yield no other sketches than those of rows with fewer clients than this, and of withheld
+                networks. A decision about groups with fewer clients needs only these.
 
         Raises:
             DatabaseTooSlow: as `query` does.
         """
-        sketches = Sketches.ALL if minimum is None else Sketches.OF_SMALL
+        sketches = Sketches.ALL if sketches_below is None else Sketches.OF_SMALL
         sql = compose(query, PUBLIC, sketches=sketches, policies=policies, cells=True)
-        parameters = {**self.make_parameters(query, PUBLIC), "minimum": minimum}
+        parameters = {**self.make_parameters(query, PUBLIC), "minimum": sketches_below}
         yield from self._stream(query.cube, self._database.prepare(sql), parameters)
 
     def _stream(self, cube: Cube, sql: str, parameters: dict[str, Any]) -> Iterator[Statistic]:

@@ -103,8 +103,8 @@ def find_suppressed_keys(
     """Return the keys of the rows of an answer in which a cell is suppressed, as far as cells are kept.
 
     Args:
-        cells: the rows of the finest query, in any order, and restricted networks one by one. Those and small rows
-            have their sketch at least.
+        cells: the rows of the finest query, in any order, with restricted networks one by one. Only those and small
+            rows need sketches.
         minimum: the smallest number of clients of a row.
         query: the query of the answer.
         restricted: nodes and networks that are not public; none for the holders of tokens.

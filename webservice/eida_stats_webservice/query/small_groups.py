@@ -20,7 +20,7 @@ def find_suppressed(
 ) -> NDArray[np.bool_]:
     """Return which cells of a query without filters are suppressed: small ones, and those that reveal them.
 
-    The cells, in any order, have the sketches of small ones and of restricted networks at least.
+    Cells may be in any order. Only small ones and those of restricted networks need sketches.
     """
     if not cells:
         return np.zeros(0, dtype=bool)
@@ -83,7 +83,7 @@ class _Cells:
             np.bincount(totals[rows], minlength=count) > 0 for rows in (missing, ~missing & included)
         )
         suspect = some_missing & some_left & (most < self._minimum)
-        # Where clients are not listed, none are counted here, and each of these totals is looked at below.
+        # If the clients are not listed, all of these counts are 0, and `_suppress_more_of_total` checks each total.
         suspect &= self._listed.count_by_total(totals, counted & suspect[totals], count) < self._minimum
         if not suspect.any():
             return False
@@ -124,12 +124,12 @@ class _ListedClients:
         minimum: the smallest number of clients of a row.
 
     Attributes:
-        is_complete: whether the clients of all small cells are listed. Otherwise none are counted, since the number
-            of clients of united sketches would be an estimate.
+        is_complete: whether the sketches of all small cells list their clients. Otherwise none are counted, since
+            the clients of united sketches can only be estimated.
     """
 
     def __init__(self, cells: list[Statistic], small: NDArray[np.intp], minimum: int) -> None:
-        # Small cells have their sketches. Without one, a cell would count as if it had no clients.
+        # A small cell always has a sketch. Without one, it would count as a cell without clients.
         sketches = [cells[number].hll_clients or hll.EMPTY for number in small.tolist()]
         self.is_complete = minimum <= hll.EXPLICIT_MAX and all(map(hll.is_exact, sketches))
         hashes, of_sketch = hll.list_hashes(sketches if self.is_complete else [])
@@ -138,7 +138,7 @@ class _ListedClients:
         self._distinct = max(len(distinct), 1)
 
     def count_by_total(self, totals: NDArray[np.intp], counted: NDArray[np.bool_], count: int) -> NDArray[np.intp]:
-        """Return the number of distinct clients of some cells for each total; 0 for all if they are not complete.
+        """Return the number of distinct clients of some cells for each total; 0 for all unless `is_complete`.
 
         Args:
             totals: the number of the total to which each cell belongs.

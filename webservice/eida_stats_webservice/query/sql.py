@@ -53,7 +53,7 @@ def compose(
     table = find_table(query, policies=policies)
     if table is None:
         raise LookupError(f"{query.cube.name} has no table for {query}")
-    # A sum over each single row would take longer than reading them.
+    # To add up rows that are alone in their key takes longer than to read them.
     sums = not (cells and _is_divided_like(query, table))
     columns = ",\n    ".join(
         _list_columns(query, table, policies=policies, cells=cells, sums=sums, sketches=sketches)

@@ -76,7 +76,7 @@ class Cells(msgspec.Struct, frozen=True):
     """The rows of a query without filters, and which of them are suppressed.
 
     Attributes:
-        rows: the rows, and restricted networks one by one. Small ones have their sketch, others if it was selected.
+        rows: the rows, with restricted networks one by one. Those and small ones have sketches, others perhaps.
         suppressed: whether each row is suppressed: it is small, or reveals a small one.
         restricted: the networks that make up one row Other of each date and country.
     """
@@ -96,8 +96,8 @@ def find_cells(rows: Iterable[Statistic], minimum: int, query: StatisticsQuery, 
     """Return the cells of a query without filters.
 
     Args:
-        rows: the complete answer, in any order, and restricted networks one by one. Those and small rows have their
-            sketch at least.
+        rows: the complete answer, in any order, with restricted networks one by one. Only those and small rows need
+            sketches.
         minimum: the smallest number of clients of a row.
         query: the query.
         restricted: the networks that make up one row Other of each date and country.

@@ -212,7 +212,7 @@ class Usage:
         sketches_below: int | None = None,
     ) -> Cells:
         """Return the cells of a query without filters, and which of them are suppressed."""
-        rows = self._statistics.query_cells(query, policies=policies, minimum=sketches_below)
+        rows = self._statistics.query_cells(query, policies=policies, sketches_below=sketches_below)
         return suppression.find_cells(rows, self._settings.min_clients, query, restricted)
 
     def _find_suppressed_cells(
@@ -270,7 +270,7 @@ class Usage:
 
             def find() -> set[Key]:
                 minimum = self._settings.min_clients
-                cells = source._statistics.query_cells(finest, minimum=minimum)
+                cells = source._statistics.query_cells(finest, sketches_below=minimum)
                 return sketch_disclosure.find_suppressed_keys(
                     cells, minimum, closed, restricted if is_public else ()
                 )

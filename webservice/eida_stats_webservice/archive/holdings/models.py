@@ -104,5 +104,5 @@ class HoldingsRow(msgspec.Struct, frozen=True):
 
     @property
     def numbers(self) -> tuple[int | float | None, ...]:
-        """The numbers, in the order of the cube's."""
+        """The measures. There is no number of clients."""
         return self.measures
