@@ -155,16 +155,16 @@ def _reject(piece: bytes) -> Rejected:
     return Rejected(_NOT_JSON)
 
 
-def check_stream(codes: Mapping[str, str | None], where: str) -> Stream:
+def check_stream(codes: Mapping[str, str | None], locate: Callable[[], str]) -> Stream:
     """Return a stream by its codes `net`, `sta`, `loc` and `cha`.
 
     Raises:
-        NotARequest: if a code is not valid; `where` is the trace that has it.
+        NotARequest: if a code is not valid; `locate` names the trace that has it, which may take long.
     """
     try:
         checked = msgspec.convert(codes, _Codes)
     except msgspec.ValidationError:
-        raise NotARequest(f"{where}.{explain_first(codes, _Codes, _EXPECTED)}") from None
+        raise NotARequest(f"{locate()}.{explain_first(codes, _Codes, _EXPECTED)}") from None
     return Stream(checked.net, checked.sta, checked.loc, checked.cha)
 
 

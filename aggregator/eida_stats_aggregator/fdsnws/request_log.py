@@ -158,7 +158,7 @@ def _parse_deliveries(line: _Line) -> list[Delivery]:
 def _check_stream(trace: TraceFields, line: _Line) -> tuple[Stream, bool]:
     """Check a stream that is not known yet, and return it with whether its network is temporary."""
     codes = {"net": trace.net, "sta": trace.sta, "loc": trace.loc or "", "cha": trace.cha}
-    stream = log_lines.check_stream(codes, _locate(trace, line))
+    stream = log_lines.check_stream(codes, lambda: _locate(trace, line))
     if len(_streams) >= _KNOWN_STREAMS:
         _streams.clear()
     known = _streams[trace.net, trace.sta, trace.loc, trace.cha] = stream, is_temporary(stream.network)

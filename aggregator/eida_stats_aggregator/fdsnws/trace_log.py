@@ -144,7 +144,7 @@ def _check_stream(trace: _Trace, number: int) -> Stream:
     if known is not None:
         return known
     codes = {"net": trace.net, "sta": trace.sta, "loc": location, "cha": trace.cha}
-    stream = log_lines.check_stream(codes, f"trace[{number}]")
+    stream = log_lines.check_stream(codes, lambda: f"trace[{number}]")
     if len(_known_streams) >= _KNOWN_STREAMS:
         _known_streams.clear()
     _known_streams[stream] = stream
