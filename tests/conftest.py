@@ -88,13 +88,15 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+@pytest.fixture
+def sqlite_uri(sqlite_template: Path, tmp_path: Path) -> str:
+    return f"sqlite:///{shutil.copy(sqlite_template, tmp_path)}"
+
+
 @pytest.fixture(params=["postgresql", "sqlite"])
-def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def store_uri(request: pytest.FixtureRequest) -> str:
     """Return the URI of a migrated, empty database. Tests of the store run on both."""
-    if request.param == "postgresql":
-        return str(request.getfixturevalue("database_uri"))
-    copied = shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path)
-    return f"sqlite:///{copied}"
+    return str(request.getfixturevalue("database_uri" if request.param == "postgresql" else "sqlite_uri"))
 
 
 @pytest.fixture

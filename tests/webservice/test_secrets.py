@@ -8,7 +8,6 @@ import pytest
 import requests
 
 from eida_stats_webservice.config import FILE_VARIABLE
-from eida_stats_webservice.database import migrations
 from eida_stats_webservice.database.uri import parse_sqlite_path
 from eida_statsman.cli import main
 from support import issued
@@ -51,13 +50,11 @@ COMMANDS = [
 
 @pytest.mark.parametrize("uri", URIS, ids=lambda uri: uri.replace(PASSWORD, "password"))
 def test_command_prints_no_password(
-    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    uri: str, sqlite_uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    local = f"sqlite:///{tmp_path / 'statistics.db'}"
-    migrations.apply(local)
     monkeypatch.delenv("DATABASE_URI_FILE", raising=False)
     monkeypatch.delenv(FILE_VARIABLE, raising=False)
-    others = [(local, "db", "import-upstream", uri), (local, "payloads", "replay", "--from", uri)]
+    others = [(sqlite_uri, "db", "import-upstream", uri), (sqlite_uri, "payloads", "replay", "--from", uri)]
     for database, *words in [*((uri, *command) for command in COMMANDS), *others]:
         monkeypatch.setenv("DATABASE_URI", database)
         monkeypatch.setattr(sys, "argv", ["eida_statsman", *words])

@@ -7,7 +7,6 @@ from pathlib import Path
 import requests
 
 from eida_statistics.connections import encode_records
-from eida_stats_webservice.database import migrations
 from support.node_client import make_node
 from support.sensors import BEGIN, connect, disconnect, make_digits
 from support.service import Service
@@ -20,13 +19,11 @@ QUERIES = [
 ]
 
 
-def test_log_has_queries_and_no_sessions(tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path / 'statistics.db'}"
-    migrations.apply(uri)
-    with closing(open_store(uri)) as store:
+def test_log_has_queries_and_no_sessions(sqlite_uri: str, tmp_path: Path) -> None:
+    with closing(open_store(sqlite_uri)) as store:
         headers = {"Authorization": f"Bearer {make_node(store, 'GFZ')[1]}"}
     records = [connect(1, BEGIN, address=ADDRESS), disconnect(1, BEGIN, BEGIN, address=ADDRESS)]
-    with Service(uri, tmp_path, workers=1) as service:
+    with Service(sqlite_uri, tmp_path, workers=1) as service:
         sent = requests.post(
             f"{service.url}/connections", data=encode_records(list(records)), headers=headers, timeout=60
         )

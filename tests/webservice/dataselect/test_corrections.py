@@ -670,10 +670,8 @@ def get_node(store: Store, name: str) -> Node:
         return Node(store.registry.find_id(connection, name), name)
 
 
-def test_invalid_sketch_is_named(tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path / 'statistics.db'}"
-    migrations.apply(uri)
-    with closing(open_store(uri)) as store:
+def test_invalid_sketch_is_named(sqlite_uri: str) -> None:
+    with closing(open_store(sqlite_uri)) as store:
         fill(store)
         with store.database.transaction(write=True) as connection:
             connection.execute("UPDATE dataselect_stats_by_network SET clients = x'00ff' WHERE network = 'FR'")
@@ -726,9 +724,7 @@ def round_to_milliseconds(record: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("source_is", ["postgresql", "sqlite"])
-def test_replay_rebuilds_another_database(database_uri: str, tmp_path: Path, source_is: str) -> None:
-    sqlite_uri = f"sqlite:///{tmp_path / 'statistics.db'}"
-    migrations.apply(sqlite_uri)
+def test_replay_rebuilds_another_database(database_uri: str, sqlite_uri: str, source_is: str) -> None:
     uris = [database_uri, sqlite_uri] if source_is == "postgresql" else [sqlite_uri, database_uri]
     with closing(open_store(uris[0])) as source, closing(open_store(uris[1])) as target:
         fill(source)

@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 from flask.testing import FlaskClient
 from jsonschema import Draft202012Validator
 
@@ -15,7 +14,7 @@ from eida_stats_webservice.config import Config
 from eida_stats_webservice.payloads.kinds import Kind
 from eida_stats_webservice.reports import writers
 from eida_stats_webservice.reports.formats import FORMATS
-from eida_stats_webservice.web import api_docs
+from support import openapi
 from support.dates import DAY
 from support.federation import fill
 from support.reports import make_report
@@ -90,7 +89,7 @@ def test_page_has_a_strict_policy(federation: Store, client: FlaskClient) -> Non
 
 
 def make_validator() -> Draft202012Validator:
-    document = yaml.safe_load(api_docs.OPENAPI.read_text())
+    document = openapi.read()
     return Draft202012Validator({"$ref": "#/components/schemas/Report", "components": document["components"]})
 
 

@@ -5,21 +5,19 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import openapi_spec_validator
 import pytest
-import yaml
 from flask.testing import FlaskClient
 
 from eida_statistics import __version__
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.archive.paths.parameters import OPERATIONS
 from eida_stats_webservice.config import Config
-from eida_stats_webservice.database import migrations
 from eida_stats_webservice.query.parameters import FORMATS, MAX_LIMIT
+from support import openapi
 from support.dates import DAY
 from support.node_client import make_node
 from support.payloads import payload, row
@@ -73,20 +71,13 @@ WADL = {"": "http://wadl.dev.java.net/2009/02"}
 
 
 @pytest.fixture
-def database_uri(tmp_path: Path) -> str:
-    uri = f"sqlite:///{tmp_path / 'statistics.db'}"
-    migrations.apply(uri)
-    return uri
-
-
-@pytest.fixture
-def store_uri(database_uri: str) -> str:
-    return database_uri
+def store_uri(sqlite_uri: str) -> str:
+    return sqlite_uri
 
 
 @pytest.fixture
 def document(client: FlaskClient) -> dict[str, Any]:
-    return dict(yaml.safe_load(client.get(f"{PREFIX}/openapi.yaml").text))
+    return openapi.parse(client.get(f"{PREFIX}/openapi.yaml").text)
 
 
 @pytest.fixture
@@ -95,10 +86,10 @@ def wadl(client: FlaskClient) -> ET.Element:
 
 
 @pytest.fixture
-def operator(database_uri: str) -> dict[str, str]:
+def operator(store_uri: str) -> dict[str, str]:
     """Store a row of each kind, and return the headers of the operator of their network."""
     now = datetime.datetime.now(tz=datetime.UTC)
-    store: Store = open_store(database_uri)
+    store: Store = open_store(store_uri)
     node, _ = make_node(store, "NODE1")
     store.dataselect.ingest(node, payload(row(month="2026-10-01", network="GE")))
     times = {"connected": "2026-10-30T01:00:00Z", "written": "2026-10-30T02:00:00Z"}
@@ -146,8 +137,8 @@ def test_version_is_that_of_the_package(client: FlaskClient) -> None:
     ("path", "media_type"), [("openapi.yaml", "application/yaml"), ("application.wadl", "application/xml")]
 )
 @pytest.mark.parametrize("prefix", PREFIXES)
-def test_documents_are_below_the_prefix(database_uri: str, prefix: str, path: str, media_type: str) -> None:
-    response = create_app(Config(database_uri, url_prefix=prefix)).test_client().get(f"{prefix}/{path}")
+def test_documents_are_below_the_prefix(store_uri: str, prefix: str, path: str, media_type: str) -> None:
+    response = create_app(Config(store_uri, url_prefix=prefix)).test_client().get(f"{prefix}/{path}")
     assert (response.status_code, response.mimetype) == (200, media_type)
 
 
@@ -181,8 +172,8 @@ def test_operations_and_parameters_are_described(document: dict[str, Any]) -> No
             assert {"enum", "pattern", "default", "maximum"} & schema.keys(), (path, name)
 
 
-def test_wadl_base_is_the_requested_url(database_uri: str) -> None:
-    client = create_app(Config(database_uri, url_prefix="/statistics")).test_client()
+def test_wadl_base_is_the_requested_url(store_uri: str) -> None:
+    client = create_app(Config(store_uri, url_prefix="/statistics")).test_client()
     for query in ("https://statistics.example:8443", "http://127.0.0.1"):
         resources = ET.fromstring(client.get("/statistics/application.wadl", base_url=query).text).find(
             "resources", WADL
@@ -201,11 +192,11 @@ def test_host_is_escaped_in_the_wadl(client: FlaskClient) -> None:
 # True
 
 
-def test_exactly_the_routes_are_described(database_uri: str, document: dict[str, Any]) -> None:
+def test_exactly_the_routes_are_described(store_uri: str, document: dict[str, Any]) -> None:
     served = {
         # The prefix leads to the same page without its slash.
         (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule.removeprefix(PREFIX)) or "/")
-        for rule in create_app(Config(database_uri)).url_map.iter_rules()
+        for rule in create_app(Config(store_uri)).url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
     # Below are a page, and the scripts and styles of both pages.
@@ -323,10 +314,10 @@ def test_described_columns_are_those_of_an_answer(
 
 @pytest.mark.parametrize("path", LIVE)
 def test_described_parameters_of_counts_are_accepted(
-    client: FlaskClient, operator: dict[str, str], database_uri: str, document: dict[str, Any], path: str
+    client: FlaskClient, operator: dict[str, str], store_uri: str, document: dict[str, Any], path: str
 ) -> None:
     assert operator
-    with closing(open_store(database_uri)) as store:
+    with closing(open_store(store_uri)) as store:
         _, token = make_node(store, "NODE1")
     alive = b'{"event":"alive","instance":"ring"}'
     assert client.post(f"{PREFIX}/connections", data=alive, headers={"Authorization": f"Bearer {token}"}).json
@@ -348,8 +339,8 @@ def test_described_parameters_of_counts_are_accepted(
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-def test_pages_are_found_without_their_slash(database_uri: str, prefix: str) -> None:
-    client = create_app(Config(database_uri, url_prefix=prefix)).test_client()
+def test_pages_are_found_without_their_slash(store_uri: str, prefix: str) -> None:
+    client = create_app(Config(store_uri, url_prefix=prefix)).test_client()
     for path, title in (
         *((("", "There are no statistics of requests yet"),) if prefix else ()),
         ("/", "There are no statistics of requests yet"),
@@ -376,8 +367,8 @@ def test_redirections_name_no_host(client: FlaskClient, path: str) -> None:
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-def test_page_loads_from_this_host_only(database_uri: str, prefix: str) -> None:
-    client = create_app(Config(database_uri, url_prefix=prefix)).test_client()
+def test_page_loads_from_this_host_only(store_uri: str, prefix: str) -> None:
+    client = create_app(Config(store_uri, url_prefix=prefix)).test_client()
     page = client.get(f"{prefix}/explorer/")
     settings = json.loads(re.findall(r"user_config = (\{.*?\});", page.text)[0])
     references = [*re.findall(r'(?:src|href)="(.*?)"', page.text), settings["url"]]

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from eida_stats_webservice.database import migrations
 from eida_stats_webservice.errors import Busy
 from eida_stats_webservice.web.body import Budget, Share
 from support.payloads import row, wire
@@ -80,16 +79,14 @@ def finish(connection: socket.socket, content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
-def test_third_large_body_is_refused_as_busy(tmp_path: Path, encoding: str) -> None:
-    uri = f"sqlite:///{tmp_path / 'statistics.db'}"
-    migrations.apply(uri)
-    token = register_nodes(uri, "GFZ")[0]
+def test_third_large_body_is_refused_as_busy(sqlite_uri: str, tmp_path: Path, encoding: str) -> None:
+    token = register_nodes(sqlite_uri, "GFZ")[0]
     first, second = make_body("A"), make_body("B")
     if encoding == "gzip":
         # Stored blocks can be unpacked up to the last byte that has arrived.
         first, second = gzip.compress(first, 0), gzip.compress(second, 0)
     third = make_body("C")
-    with Service(uri, tmp_path, workers=1, MAX_PAYLOAD_BYTES=str(LIMIT)) as service:
+    with Service(sqlite_uri, tmp_path, workers=1, MAX_PAYLOAD_BYTES=str(LIMIT)) as service:
         connections = [begin(service, token, content, encoding) for content in (first, second)]
         for connection in connections:
             wait_until_read(connection)

@@ -17,7 +17,6 @@ from flask.testing import FlaskClient
 from eida_statistics.errors import EidaStatisticsError
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
-from eida_stats_webservice.database import migrations
 from eida_stats_webservice.errors import DatabaseNotReady, DatabaseTooSlow
 from eida_stats_webservice.web import health
 from eida_stats_webservice.web.health import Check
@@ -87,12 +86,10 @@ def test_unexpected_error_is_unhealthy(monkeypatch: pytest.MonkeyPatch) -> None:
     assert reported.wait(WITHIN_SECONDS)
 
 
-def test_moved_database_file_is_noticed(tmp_path: Path) -> None:
+def test_moved_database_file_is_noticed(sqlite_uri: str, tmp_path: Path) -> None:
     path = tmp_path / "statistics.db"
-    uri = f"sqlite:///{path}"
-    migrations.apply(uri)
-    (token,) = register_nodes(uri, "GFZ")
-    client = create_app(Config(uri)).test_client()
+    (token,) = register_nodes(sqlite_uri, "GFZ")
+    client = create_app(Config(sqlite_uri)).test_client()
     headers = {"Authorization": f"Bearer {token}"}
     copy = tmp_path / "copy.db"
     assert client.get(f"{PREFIX}/_health").status_code == 200
@@ -107,7 +104,7 @@ def test_moved_database_file_is_noticed(tmp_path: Path) -> None:
     assert client.get(f"{PREFIX}/_health").status_code == 200
     assert client.post(f"{PREFIX}/submit", json=wire(row()), headers=headers).status_code == 201
     assert (
-        create_app(Config(uri))
+        create_app(Config(sqlite_uri))
         .test_client()
         .post(f"{PREFIX}/submit", json=wire(row()), headers=headers)
         .status_code

@@ -12,13 +12,11 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import pytest
-import yaml
 from flask.testing import FlaskClient
 
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
-from eida_stats_webservice.web import api_docs
-from support import issued
+from support import issued, openapi
 from support.dates import DAY
 from support.kinds import make_quiet_day
 from support.payloads import row, wire
@@ -87,7 +85,7 @@ class Endpoint(NamedTuple):
 
 def read_endpoints() -> Iterator[Endpoint]:
     """Yield the endpoints of the document, with each parameter under all of its names."""
-    document = yaml.safe_load(api_docs.OPENAPI.read_text())
+    document = openapi.read()
     shared = document["components"]["parameters"]
     for path, operations in document["paths"].items():
         # Its parameters and errors are those of FDSN; the tests of its folder check them.
