@@ -4,6 +4,8 @@
 .PHONY: help demo serve test test-faults test-lowest lint format screenshots bench clean
 
 BIN := .venv/bin
+# The Python of the virtual environments. To use another one, run `make clean` first.
+PYTHON ?= python3
 # One worker more than processors, because some tests only wait. Each worker runs whole modules, since the tests of a
 # module may share fixtures. A worker that has finished takes over tests of another one.
 WORKERS := -n $(shell expr $$(nproc) + 1) --dist worksteal
@@ -70,9 +72,9 @@ clean: ## Remove everything that make has created
 
 # Debian and Ubuntu ship Python's venv module in a separate package.
 .venv/bin/python:
-	@python3 -c 'import ensurepip, venv' 2>/dev/null || \
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ $(SUDO) apt-get update -q && $(SUDO) apt-get install -q -y --no-install-recommends python3-venv; }
-	python3 -m venv .venv
+	$(PYTHON) -m venv .venv
 
 .venv/webservice: .venv/bin/python setup.py
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[webservice]'
