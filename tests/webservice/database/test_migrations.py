@@ -97,7 +97,7 @@ def yoyo(*words: str) -> str:
 
 
 @pytest.fixture
-def sqlite_uri(tmp_path: Path) -> str:
+def sqlite_database(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'statistics.db'}"
 
 
@@ -123,14 +123,14 @@ def test_command_creates_the_same_schema_as_yoyo(
     assert made == (columns(reference), unique_keys(reference))
 
 
-def test_both_stores_have_the_same_schema(postgresql_database: str, sqlite_uri: str) -> None:
+def test_both_stores_have_the_same_schema(postgresql_database: str, sqlite_database: str) -> None:
     migrations.apply(postgresql_database)
-    migrations.apply(sqlite_uri)
-    assert without_views(columns(sqlite_uri)) == columns(postgresql_database)
+    migrations.apply(sqlite_database)
+    assert without_views(columns(sqlite_database)) == columns(postgresql_database)
     # Where the key is one integer, it is SQLite's own row number.
-    rowids = {*ROW_NUMBERS, *((table, frozenset({"id"})) for table in columns(sqlite_uri))}
+    rowids = {*ROW_NUMBERS, *((table, frozenset({"id"})) for table in columns(sqlite_database))}
     without_rowids = unique_keys(postgresql_database) - rowids
-    assert {(table, key) for table, key in unique_keys(sqlite_uri) if table not in TABLES} == without_rowids
+    assert {(table, key) for table, key in unique_keys(sqlite_database) if table not in TABLES} == without_rowids
 
 
 def without_views(found: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
@@ -149,11 +149,11 @@ def test_rollback_empties_postgresql(postgresql_database: str) -> None:
     store.close()
 
 
-def test_rollback_empties_sqlite(sqlite_uri: str) -> None:
-    yoyo("apply", "--database", sqlite_uri, "migrations/sqlite")
-    assert columns(sqlite_uri)
-    yoyo("rollback", "--all", "--database", sqlite_uri, "migrations/sqlite")
-    assert columns(sqlite_uri) == {}
+def test_rollback_empties_sqlite(sqlite_database: str) -> None:
+    yoyo("apply", "--database", sqlite_database, "migrations/sqlite")
+    assert columns(sqlite_database)
+    yoyo("rollback", "--all", "--database", sqlite_database, "migrations/sqlite")
+    assert columns(sqlite_database) == {}
 
 
 def test_every_migration_has_a_rollback() -> None:
@@ -216,7 +216,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_installed_wheel_migrates_both_stores(
-    wheel: Path, postgresql_database: str, sqlite_uri: str, template: str, postgresql: Cluster, tmp_path: Path
+    wheel: Path, postgresql_database: str, sqlite_database: str, template: str, postgresql: Cluster, tmp_path: Path
 ) -> None:
     where = "import eida_stats_webservice; print(eida_stats_webservice.__file__)"
     paths = {"PYTHONPATH": str(wheel)}
@@ -229,7 +229,7 @@ def test_installed_wheel_migrates_both_stores(
         text=True,
     )
     assert found.stdout.startswith(str(wheel))
-    for uri in (postgresql_database, sqlite_uri):
+    for uri in (postgresql_database, sqlite_database):
         subprocess.run(
             [sys.executable, "-c", "from eida_statsman.cli import main; main()", "db", "migrate"],
             cwd=tmp_path,
@@ -237,7 +237,7 @@ def test_installed_wheel_migrates_both_stores(
             check=True,
         )
     assert columns(postgresql_database) == columns(postgresql.uri(template))
-    assert without_views(columns(sqlite_uri)) == columns(postgresql_database)
+    assert without_views(columns(sqlite_database)) == columns(postgresql_database)
 
 
 def test_wheel_has_all_data_files(wheel: Path) -> None:
