@@ -60,15 +60,15 @@ class _UserLocation(msgspec.Struct, gc=False):
     country: str | None = None
 
 
-class _Line(msgspec.Struct, gc=False):
-    userID: int  # noqa: N815 - the name of the log
-    clientID: Any = None  # noqa: N815 - never a reason to reject a request
-    service: str | None = None
-    status: str | None = None
+class _Line(msgspec.Struct, kw_only=True, gc=False):
+    clientID: Any = None  # noqa: N815 - the name of the log; its type is never a reason to reject a request
     finished: str | None = None
-    created: str | None = None
     userLocation: _UserLocation | None = None  # noqa: N815
+    created: str | None = None
+    service: str | None = None
     trace: list[TraceFields] | None = None
+    status: str | None = None
+    userID: int  # noqa: N815
 
 
 _LINE = msgspec.json.Decoder(_Line)

@@ -157,7 +157,8 @@ def test_line_gives_a_request(changes: dict[str, object], expected: object) -> N
         ({"clientID": "\udcff", "userID": True}, "userID: not an integer"),
         ({"clientID": "\udcff", "trace": [trace(sta="\udcff")]}, ""),
         ({"userID": "\udcff"}, "userID: not an integer"),
-        ({"userID": "\udcff", "status": 200}, "userID: not an integer"),
+        # Of several faults, the first one is named.
+        ({"userID": "\udcff", "status": 200}, "status: not a text"),
         ({"trace": [trace(), trace(size="\udcff")]}, "trace[1].bytes: not an integer"),
         ({"trace": "\udcff"}, "trace: not a list"),
         # A name of another type is passed over, and nothing else with it.
