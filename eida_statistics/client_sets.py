@@ -97,26 +97,34 @@ class ClientSets:
         # Small groups may be many: look again only once there are twice as many.
         self._fold_from = max(self._fold_from, 2 * len(self._pairs))
 
-    def encode(self, count: int) -> list[str]:
-        """Return the sketches of the groups from 0 to `count` - 1, in hexadecimal."""
+    def encode(self, groups: NDArray[np.int64]) -> list[str]:
+        """Return the sketches of some groups, in hexadecimal."""
         self._join()
-        bounds = self._find_bounds(count)
         sketches: list[str] = []
-        for start in range(0, count, _GROUPS_AT_ONCE):
-            sketches += self._list_clients(bounds[start : start + _GROUPS_AT_ONCE + 1])
-        large = np.flatnonzero(np.diff(bounds) > hll.EXPLICIT_MAX).tolist()
-        for group in {*large, *self._registers}:
-            registers = hll.compute_registers(_get_hashes(self._pairs[bounds[group] : bounds[group + 1]]))
-            if group in self._registers:
-                registers = np.maximum(registers, self._registers[group])
-            sketches[group] = hll.to_hex(hll.encode_registers(registers))
+        for start in range(0, len(groups), _GROUPS_AT_ONCE):
+            sketches += self._encode_some(groups[start : start + _GROUPS_AT_ONCE])
         return sketches
 
-    def _list_clients(self, bounds: NDArray[np.int64]) -> list[str]:
-        """Return sketches that list the clients of some groups, however many they are."""
-        digits = _get_hashes(self._pairs[bounds[0] : bounds[-1]]).astype(">i8").tobytes().hex()
-        places = ((bounds - bounds[0]) * _HEX_DIGITS).tolist()
-        return [_EXPLICIT + digits[start:end] if start < end else _EMPTY for start, end in pairwise(places)]
+    def _encode_some(self, groups: NDArray[np.int64]) -> list[str]:
+        starts, ends = (np.searchsorted(self._pairs, numbers << _HASH_BITS) for numbers in (groups, groups + 1))
+        bounds = np.concatenate(([0], np.cumsum(ends - starts)))
+        # Where the pairs of all these groups are, one group after the other.
+        places = np.arange(bounds[-1]) + np.repeat(starts - bounds[:-1], ends - starts)
+        digits = _get_hashes(self._pairs[places]).astype(">i8").tobytes().hex()
+        sketches = [
+            _EXPLICIT + digits[start:end] if start < end else _EMPTY
+            for start, end in pairwise((bounds * _HEX_DIGITS).tolist())
+        ]
+        is_large = ends - starts > hll.EXPLICIT_MAX
+        if self._registers:
+            is_large |= np.isin(groups, list(self._registers))
+        for place in np.flatnonzero(is_large).tolist():
+            registers = hll.compute_registers(_get_hashes(self._pairs[starts[place] : ends[place]]))
+            known = self._registers.get(int(groups[place]))
+            sketches[place] = hll.to_hex(
+                hll.encode_registers(registers if known is None else np.maximum(registers, known))
+            )
+        return sketches
 
     def _join(self) -> None:
         """Join all pairs, sorted, none twice."""

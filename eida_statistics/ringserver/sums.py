@@ -56,7 +56,7 @@ class GroupSums:
 
     def list_sums(self) -> list[Sums]:
         """Return the sums of all groups, in their order."""
-        clients = self._clients.encode(self._counts.shape[1])
+        clients = self._clients.encode(np.arange(self._counts.shape[1]))
         return list(map(Sums, *self._counts.tolist(), clients))
 
 

@@ -67,7 +67,7 @@ class KeySums:
 
     def make_rows(self) -> list[Row]:
         """Return the sums of all keys that were found, in the order of the keys."""
-        sketches = self._clients.encode(len(self._keys))
+        sketches = self._clients.encode(np.arange(len(self._keys)))
         for number, hashes in self._long_hashes.items():
             sketches[number] = hll.to_hex(hll.unite([hll.from_hex(sketches[number]), hll.encode(hashes)]))
         found = np.flatnonzero(self._found).tolist()
