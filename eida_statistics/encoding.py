@@ -143,13 +143,6 @@ def encode(payload: Payload) -> EncodedPayload:
     return msgspec.structs.replace(encoder.finish(), rows=payload.stats)
 
 
-def encode_pieces(pieces: Iterable[Sequence[Row]]) -> Iterator[bytes]:
-    """Yield the JSON of rows that come in pieces, without the brackets around them."""
-    # A loop over the pieces would keep one of them while the next one is made.
-    for number, listed in enumerate(map(msgspec.json.encode, filter(len, pieces))):
-        yield (b"," if number else b"") + memoryview(listed)[1:-1]
-
-
 class Reader:
     """Reads a payload in canonical form once, in slices.
 

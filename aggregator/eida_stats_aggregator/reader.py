@@ -39,6 +39,11 @@ class Reader:
     dask: str | None = None
     shown: bool = False
 
+    @property
+    def max_processes(self) -> int:
+        """The largest number of processes that may work at once."""
+        return self.jobs or count_cores()
+
     def read(self, logs: Sequence[Log]) -> tuple["Tally", list[Log], list["Duplicate"]]:
         """Read logs as one, and return also which were read, and which had the same content as another one.
 

@@ -210,11 +210,17 @@ def _check_period(found: LogPeriod, terms: Terms) -> None:
 
 
 def make_log_aggregate(tally: "Tally", found: LogPeriod, options: Options) -> Aggregate:
-    """Return the statistics of logs that were read."""
+    """Return the statistics of logs that were read.
+
+    Raises:
+        WorkerLost: if a process that packs them is killed.
+    """
+    from eida_stats_aggregator.parallel import packing  # noqa: PLC0415 - slow to import
+
     aggregation = tally.aggregation
     envelope = aggregation.make_envelope(options.now, tally.request_filter.exclusions)
     envelope = structs.replace(envelope, source=options.source, period=found.period)
-    return make_aggregate(envelope, aggregation.make_rows())
+    return make_aggregate(envelope, packing.pack(aggregation.sort_rows(), jobs=options.reader.max_processes))
 
 
 def make_quiet_payload(day: datetime.date, options: Options) -> Payload:

@@ -11,5 +11,5 @@ from eida_stats_aggregator.fdsnws.aggregation import Aggregation
 def make_payload(
     aggregation: Aggregation, generated_at: datetime.datetime, excluded: Exclusions | None = None
 ) -> Payload:
-    envelope = aggregation.make_envelope(generated_at, excluded)
-    return structs.replace(envelope, stats=[row for rows in aggregation.make_rows() for row in rows])
+    envelope, rows = aggregation.make_envelope(generated_at, excluded), aggregation.sort_rows()
+    return structs.replace(envelope, stats=[row for number in range(len(rows)) for row in rows.make_piece(number)])

@@ -2,28 +2,21 @@
 
 import datetime
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eida_statistics import __version__, hll
 from eida_statistics.networks import NetworkRegistry, is_temporary
-from eida_statistics.payload import Exclusions, Payload, Row
+from eida_statistics.payload import Exclusions, Payload
 from eida_stats_aggregator.fdsnws.log_lines import Stream
 from eida_stats_aggregator.fdsnws.request_log import Request
+from eida_stats_aggregator.fdsnws.sorted_rows import Codes, Groups, SortedRows
 from eida_stats_aggregator.fdsnws.sums import AggregateSums
 
 # A request that failed delivered nothing to any stream; the federation counts it here.
 _OF_NO_STREAM = Stream("", "", "--", "")
-_ROWS_AT_ONCE = 1 << 14
-
-# The codes of a stream, whose network is extended.
-_Codes = tuple[str, str, str, str]
-# The numbers of aggregates by month and country, then by the number of the stream.
-_Groups = dict[tuple[datetime.date, str], dict[int, int]]
 
 
 class Totals(NamedTuple):
@@ -46,12 +39,12 @@ class Aggregation:
         self._registry = registry
         self._days: set[datetime.date] = set()
         # New streams and aggregates get the next number.
-        self._streams: dict[_Codes, int] = defaultdict(count().__next__)
+        self._streams: dict[Codes, int] = defaultdict(count().__next__)
         self._next_number = count()
-        self._groups: _Groups = {}
+        self._groups: Groups = {}
         self._sums = AggregateSums()
         self._extended: dict[tuple[str, datetime.date], str] = {}
-        self._by_day: _Groups = {}
+        self._by_day: Groups = {}
 
     def add(self, request: Request) -> tuple[int, int]:
         """Add one request, and return the numbers of requests and bytes that were added to the aggregates.
@@ -77,7 +70,7 @@ class Aggregation:
         total = 0
         streams, extended, numbers, sizes = self._streams, self._extended, sums.numbers, sums.sizes
         for stream, start, size in deliveries:
-            codes: _Codes = stream
+            codes: Codes = stream
             if start is not None:
                 code, station, location, channel = stream
                 network = extended.get((code, start)) or self._extend(code, start)
@@ -160,36 +153,9 @@ class Aggregation:
             excluded=excluded,
         )
 
-    def make_rows(self) -> Iterator[list[Row]]:
-        """Yield the rows in pieces, sorted by key."""
-        if not self._streams:
-            return
-        months = sorted({month for month, _ in self._groups})
-        countries = sorted({country for _, country in self._groups})
-        streams = sorted(self._streams)
-        # To sort numbers, not keys, takes a tenth of the time.
-        ranks = np.argsort([self._streams[codes] for codes in streams])
-        shape = len(months), len(streams), len(countries)
-        places = np.empty(self.count, dtype=np.int64)
-        for (month, country), group in self._groups.items():
-            place = months.index(month), ranks[list(group)], countries.index(country)
-            places[list(group.values())] = np.ravel_multi_index(place, shape)
-        order = np.argsort(places)
-        requests = self._sums.count_requests()
-        month_column, country_column = _to_objects(months), _to_objects(countries)
-        code_columns = [_to_objects(codes) for codes in zip(*streams, strict=True)]
-        sizes, clients = _to_objects(self._sums.list_bytes()), _to_objects(self._sums.encode_clients())
-        for start in range(0, len(order), _ROWS_AT_ONCE):
-            some = order[start : start + _ROWS_AT_ONCE]
-            of_month, of_stream, of_country = np.unravel_index(places[some], shape)
-            successful, unsuccessful = requests[:, some]
-            columns = (
-                month_column[of_month],
-                *(codes[of_stream] for codes in code_columns),
-                country_column[of_country],
-                *(sizes[some], successful + unsuccessful, successful, unsuccessful, clients[some]),
-            )
-            yield list(map(Row, *(column.tolist() for column in columns)))
+    def sort_rows(self) -> SortedRows:
+        """Return the rows, sorted by key. Nothing may be added afterwards."""
+        return SortedRows(self._streams, self._groups, self._sums)
 
     def _find_group(self, day: datetime.date, country: str) -> dict[int, int]:
         self._days.add(day)
@@ -206,8 +172,3 @@ class Aggregation:
     def _extend(self, code: str, start: datetime.date) -> str:
         network = self._extended[code, start] = self._registry.extend(code, start)
         return network
-
-
-def _to_objects(values: Sequence[object]) -> NDArray[np.object_]:
-    """Return an array, from which numpy picks values at many places."""
-    return np.array(values, dtype=object)

@@ -59,10 +59,10 @@ class AggregateSums:
         self._add_up()
         self._client_sets.fold()
 
-    def list_bytes(self) -> list[int]:
-        """Return the bytes of all aggregates."""
+    def list_bytes(self, numbers: Numbers) -> list[int]:
+        """Return the bytes of some aggregates."""
         self._add_up()
-        upper, lower = self._counts[:2].tolist()
+        upper, lower = self._counts[:2, numbers].tolist()
         return [(most << _LOWER_BITS) + rest for most, rest in zip(upper, lower, strict=True)]
 
     def add_up_bytes(self) -> int:
@@ -77,10 +77,10 @@ class AggregateSums:
         self._add_up()
         return self._counts[2:]
 
-    def encode_clients(self) -> list[str]:
-        """Return the sketches of the clients of all aggregates, in hexadecimal."""
+    def encode_clients(self, numbers: Numbers) -> list[str]:
+        """Return the sketches of the clients of some aggregates, in hexadecimal."""
         self._add_up()
-        return self._client_sets.encode(self._counts.shape[1])
+        return self._client_sets.encode(numbers)
 
     def unite_clients(self) -> bytes:
         """Return the sketch of all clients."""

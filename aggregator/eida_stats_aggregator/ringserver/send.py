@@ -28,7 +28,7 @@ from eida_statistics.ringserver.payload_wire import decode
 from eida_statistics.ringserver.places import Place
 from eida_statistics.ringserver.windows import SourceWindows, Stay, list_source_windows
 from eida_stats_aggregator.console import complain
-from eida_stats_aggregator.delivery.aggregate import Aggregate, Kind, pack
+from eida_stats_aggregator.delivery.aggregate import Aggregate, Kind, deflate, pack
 from eida_stats_aggregator.delivery.outbox import Outbox, Provenance
 from eida_stats_aggregator.delivery.sender import Sender
 from eida_stats_aggregator.delivery.state import Identity, Terms
@@ -281,7 +281,7 @@ class _Sending:
     def _put(self, payload: DayPayload, digests: bytes, terms: Terms) -> None:
         """Write the file of a day, and queue it."""
         identity = Identity(payload.source, payload.period)
-        packed = pack([payload.to_json()], payload.generated_at)
+        packed = pack([deflate(payload.to_json())], payload.generated_at)
         aggregate = Aggregate(identity, payload.content(), packed)
         self.outbox.overwrite(aggregate, self.base, terms, Provenance({}, "", digests, self.fingerprint))
 
