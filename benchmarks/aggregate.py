@@ -14,7 +14,6 @@ import json
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -27,11 +26,12 @@ from rich.table import Table
 
 from benchmarks import aggregate_year, make_log
 from benchmarks.costs import Command, Cost, Peak, measure_cost, measure_peak
+from benchmarks.installation import find_command, install
 from eida_statistics import hll
 
 reference = importlib.import_module("support.reference")  # tests are not checked for types
 
-COMMAND = Path(sys.executable).with_name("eida_stats_aggregator")
+COMMAND = "eida_stats_aggregator"
 SIZES = (200_000, 1_000_000)
 # The deployed aggregator takes long for a whole day.
 SIZE_BESIDE_DEPLOYED = 20_000
@@ -123,6 +123,7 @@ def measure(console: Console, runs: int, sizes: Iterable[int] = SIZES, logs: int
     memory: list[tuple[_Day, _Result, list[Peak]]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        install(folder)
         (folder / _NETWORKS).write_text(json.dumps(make_log.registry()))
         small_day = _make_day(folder, small, NARROW)
         days = [small_day, *(_make_day(folder, size, wide) for size in sizes for wide in (NARROW, WIDE))]
@@ -213,7 +214,7 @@ def _measure_frequent_runs(folder: Path, day: _Day, number: int, runs: int) -> l
     """Compare catching up with bzip2, and measure a run with nothing to do."""
     text = bz2.decompress(day.log.read_bytes())
     logs = aggregate_year.write_year(folder / "year", DAY, text, number)
-    command: Command = [COMMAND, "--quiet", "--networks", folder / _NETWORKS]
+    command: Command = [find_command(folder, COMMAND), "--quiet", "--networks", folder / _NETWORKS]
     with aggregate_year.serve() as url:
         pairs = _in_turn(
             runs,
@@ -236,7 +237,7 @@ def _beside_deployed(console: Console, folder: Path, day: _Day, runs: int) -> _R
     Raises:
         click.ClickException: if its rows are not ours.
     """
-    command: Path = reference.python().with_name("eida_stats_aggregator")
+    command: Path = reference.python().with_name(COMMAND)
     with reference.registry_service(make_log.registry()) as proxy:
         environment = reference.environment(proxy)
 
@@ -275,7 +276,8 @@ def _memory(folder: Path, day: _Day, runs: int) -> tuple[_Result, list[Peak]]:
 def _ours(folder: Path, logs: Sequence[Path], *options: str) -> tuple[Command, Path]:
     """Return the command and its output directory, which is new, so that there is nothing to replace."""
     output = _fresh(folder)
-    return [COMMAND, "--quiet", "--networks", folder / _NETWORKS, "-o", output, *options, *logs], output
+    command = find_command(folder, COMMAND)
+    return [command, "--quiet", "--networks", folder / _NETWORKS, "-o", output, *options, *logs], output
 
 
 def _fresh(folder: Path) -> Path:

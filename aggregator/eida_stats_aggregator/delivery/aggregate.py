@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from eida_statistics.encoding import frame_rows
 from eida_statistics.errors import EidaStatisticsError
 from eida_statistics.payload import ContentHasher, Payload, Row
 from eida_stats_aggregator.delivery.state import Identity
@@ -64,6 +63,8 @@ def make_aggregate(payload: Payload, rows: Iterable[Packed] = ()) -> Aggregate:
         rows: the other rows in pieces, none of which is empty. A large data centre has two hundred thousand, which
             take far more memory than the file. So each piece should be made when it is taken.
     """
+    from eida_statistics.encoding import frame_rows  # noqa: PLC0415 - slow to import
+
     if payload.period is None:
         raise ValueError("a payload without a period")
     hasher = ContentHasher(payload.days_coverage)

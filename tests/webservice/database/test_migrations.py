@@ -3,7 +3,6 @@
 import datetime
 import os
 import re
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -25,6 +24,7 @@ from support.postgresql import Cluster
 from support.shard_rows import TABLES
 from support.stores import open_store
 from support.tables import count, read_sums, select
+from support.wheels import build_wheel
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 
@@ -203,14 +203,8 @@ def test_missing_extension_names_the_package(
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the wheel and unpack it outside of any checkout."""
     folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    ignored = shutil.ignore_patterns(".*", "build", "*.egg-info", "demo-output", "__pycache__")
-    shutil.copytree(ROOT, source, symlinks=True, ignore=ignored)
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    subprocess.run([*pip, "--wheel-dir", folder, source], check=True)
-    (built,) = folder.glob("*.whl")
     installed = folder / "installed"
-    with zipfile.ZipFile(built) as archive:
+    with zipfile.ZipFile(build_wheel(folder)) as archive:
         archive.extractall(installed)
     return installed
 
