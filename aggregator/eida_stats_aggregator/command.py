@@ -44,7 +44,7 @@ jobs_option = click.option(
     "--jobs",
     type=click.IntRange(1),
     metavar="N",
-    help="Number of processes that read.  [default: one for each core]",
+    help="Number of processes.  [default: one for each core]",
 )
 
 

@@ -19,7 +19,7 @@ class LogLeftOut(EidaStatisticsError):
 
 
 class WorkerLost(EidaStatisticsError):
-    """One of the processes that read the logs was killed, so nothing was written."""
+    """One of the processes that aggregate the logs was killed, so nothing was written."""
 
 
 class DaskUnusable(ConfigurationError):

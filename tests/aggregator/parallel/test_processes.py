@@ -698,7 +698,7 @@ HANG = """
 mark("first" if is_first() else "helping")
 time.sleep(60)
 """
-MEMORY = "One of the processes that read the logs was killed, so nothing was written"
+MEMORY = "One of the processes that aggregate the logs was killed, so nothing was written"
 
 
 @pytest.mark.parametrize("log", ["a.log.plain", "a.log.bz2"])
