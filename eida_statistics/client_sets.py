@@ -49,13 +49,13 @@ class ClientSets:
         self._added.append(pairs)
         self._size_added += len(pairs)
         if self._size_added > max(len(self._pairs), self._fold_from // 8):
-            self._join()
+            self.join()
             if len(self._pairs) > self._fold_from:
                 self.fold()
 
     def merge(self, other: "ClientSets", groups: NDArray[np.int64]) -> None:
         """Add the clients of other sets; `groups` has the number that each of their groups has here."""
-        other._join()
+        other.join()
         self.add(groups[other._pairs >> _HASH_BITS], _get_hashes(other._pairs))
         for theirs, registers in other._registers.items():
             self.add_registers(int(groups[theirs]), registers)
@@ -67,7 +67,7 @@ class ClientSets:
 
     def drop(self, first: int) -> None:
         """Remove the clients of a group and of all after it."""
-        self._join()
+        self.join()
         end = np.searchsorted(self._pairs, np.int64(first) << _HASH_BITS)
         self._pairs = self._pairs[:end].copy()
         self._registers = {group: found for group, found in self._registers.items() if group < first}
@@ -75,7 +75,7 @@ class ClientSets:
 
     def unite(self) -> bytes:
         """Return the sketch of the clients of all groups together."""
-        self._join()
+        self.join()
         hashes = _get_hashes(hll.sort_unique(self._pairs & _HASH_MASK))
         if not self._registers:
             return hll.encode(hashes)
@@ -84,7 +84,7 @@ class ClientSets:
 
     def fold(self) -> None:
         """Turn the clients of large groups into registers."""
-        self._join()
+        self.join()
         count = int(self._pairs[-1] >> _HASH_BITS) + 1 if len(self._pairs) else 0
         kept = []
         for group, (start, end) in enumerate(pairwise(self._find_bounds(count).tolist())):
@@ -99,7 +99,7 @@ class ClientSets:
 
     def encode(self, groups: NDArray[np.int64]) -> list[str]:
         """Return the sketches of some groups, in hexadecimal."""
-        self._join()
+        self.join()
         sketches: list[str] = []
         for start in range(0, len(groups), _GROUPS_AT_ONCE):
             sketches += self._encode_some(groups[start : start + _GROUPS_AT_ONCE])
@@ -126,8 +126,8 @@ class ClientSets:
             )
         return sketches
 
-    def _join(self) -> None:
-        """Join all pairs, sorted, none twice."""
+    def join(self) -> None:
+        """Sort what was added. All methods that read do so first; forked processes then need not do it again."""
         if self._added:
             self._pairs = hll.sort_unique(np.concatenate((self._pairs, *self._added)))
             self._added, self._size_added = [], 0

@@ -41,6 +41,7 @@ class SortedRows:
         self._order = np.argsort(self._places)
         self._months, self._countries = _to_objects(months), _to_objects(countries)
         self._codes = [_to_objects(column) for column in zip(*codes, strict=True)]
+        sums.settle()
         self._sums = sums
         self._requests = sums.count_requests()
 

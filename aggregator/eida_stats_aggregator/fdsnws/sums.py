@@ -59,6 +59,11 @@ class AggregateSums:
         self._add_up()
         self._client_sets.fold()
 
+    def settle(self) -> None:
+        """Add up what was added. All methods that read do so first; forked processes then need not do it again."""
+        self._add_up()
+        self._client_sets.join()
+
     def list_bytes(self, numbers: Numbers) -> list[int]:
         """Return the bytes of some aggregates."""
         self._add_up()
