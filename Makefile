@@ -9,7 +9,8 @@ PYTHON ?= python3
 # One worker more than processors, because some tests only wait. Each worker runs whole modules, since the tests of a
 # module may share fixtures. A worker that has finished takes over tests of another one.
 WORKERS := -n $(shell expr $$(nproc) + 1) --dist worksteal
-SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+# On a machine that has just booted, automatic updates hold the lock for a while.
+APT_GET := $(shell [ "$$(id -u)" = 0 ] || echo sudo) apt-get -q -o DPkg::Lock::Timeout=300
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -73,7 +74,7 @@ clean: ## Remove everything that make has created
 # Debian and Ubuntu ship Python's venv module in a separate package.
 .venv/bin/python:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
-		{ $(SUDO) apt-get update -q && $(SUDO) apt-get install -q -y --no-install-recommends python3-venv; }
+		{ $(APT_GET) update && $(APT_GET) install -y --no-install-recommends python3-venv; }
 	$(PYTHON) -m venv .venv
 
 .venv/webservice: .venv/bin/python setup.py
