@@ -127,7 +127,7 @@ class ClientSets:
         return sketches
 
     def join(self) -> None:
-        """Sort what was added. All methods that read do so first; forked processes then need not do it again."""
+        """Sort what was added. Otherwise each process that is forked later would do it again."""
         if self._added:
             self._pairs = hll.sort_unique(np.concatenate((self._pairs, *self._added)))
             self._added, self._size_added = [], 0

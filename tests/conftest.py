@@ -90,6 +90,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def sqlite_uri(sqlite_template: Path, tmp_path: Path) -> str:
+    """Return the URI of a migrated, empty embedded store."""
     return f"sqlite:///{shutil.copy(sqlite_template, tmp_path)}"
 
 

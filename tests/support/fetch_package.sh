@@ -27,8 +27,8 @@ mkdir -p "$2"
 cd "$2"
 apt-get -qq download $(packages "$1") || { # the package lists may be missing
     # On a machine that has just booted, automatic updates hold the lock for a while.
-    wait="-o DPkg::Lock::Timeout=300"
-    if [ "$(id -u)" -eq 0 ]; then apt-get -qq $wait update; else sudo apt-get -qq $wait update; fi
+    options="-qq -o DPkg::Lock::Timeout=300"
+    if [ "$(id -u)" -eq 0 ]; then apt-get $options update; else sudo apt-get $options update; fi
     apt-get -qq download $(packages "$1")
 }
 for package in *.deb; do

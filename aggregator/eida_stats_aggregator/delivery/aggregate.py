@@ -99,7 +99,7 @@ _COMMA = deflate(b",")
 
 
 def pack(pieces: Iterable[Packed], generated_at: str) -> bytes:
-    """Return the bytes of a file, in the format of gzip (RFC 1952)."""
+    """Return the bytes of a file: a gzip of one member (RFC 1952), since not every server unpacks several."""
     # The same statistics have the same bytes: the time in the header is theirs.
     time = datetime.datetime.fromisoformat(f"{generated_at}+00:00").timestamp()
     file = io.BytesIO()

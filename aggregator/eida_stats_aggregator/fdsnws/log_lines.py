@@ -41,7 +41,7 @@ class Stream(NamedTuple):
 
 
 class TraceFields(msgspec.Struct, gc=False):
-    """The fields of a trace, as the log has them, and in its order, in which the decoder finds them fastest."""
+    """The fields of a trace, as the log has them. The decoder finds them fastest in its order."""
 
     cha: str | None = None
     sta: str | None = None
@@ -159,7 +159,8 @@ def check_stream(codes: Mapping[str, str | None], locate: Callable[[], str]) -> 
     """Return a stream by its codes `net`, `sta`, `loc` and `cha`.
 
     Raises:
-        NotARequest: if a code is not valid; `locate` names the trace that has it, which may take long.
+        NotARequest: if a code is not valid. Only then, `locate` is called for the place of the trace, which takes
+            time for each trace of the request.
     """
     try:
         checked = msgspec.convert(codes, _Codes)

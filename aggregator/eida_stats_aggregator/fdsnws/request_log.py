@@ -61,6 +61,7 @@ class _UserLocation(msgspec.Struct, gc=False):
 
 
 class _Line(msgspec.Struct, kw_only=True, gc=False):
+    # In the order of the log, as in `TraceFields`.
     clientID: Any = None  # noqa: N815 - the name of the log; its type is never a reason to reject a request
     finished: str | None = None
     userLocation: _UserLocation | None = None  # noqa: N815

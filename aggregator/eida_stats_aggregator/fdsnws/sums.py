@@ -60,7 +60,7 @@ class AggregateSums:
         self._client_sets.fold()
 
     def settle(self) -> None:
-        """Add up what was added. All methods that read do so first; forked processes then need not do it again."""
+        """Add up and sort what was added. Otherwise each process that is forked later would do it again."""
         self._add_up()
         self._client_sets.join()
 

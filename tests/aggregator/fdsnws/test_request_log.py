@@ -157,7 +157,7 @@ def test_line_gives_a_request(changes: dict[str, object], expected: object) -> N
         ({"clientID": "\udcff", "userID": True}, "userID: not an integer"),
         ({"clientID": "\udcff", "trace": [trace(sta="\udcff")]}, ""),
         ({"userID": "\udcff"}, "userID: not an integer"),
-        # Of several faults, the first one is named.
+        # Of several faults, the first one in the order of the log is named.
         ({"userID": "\udcff", "status": 200}, "status: not a text"),
         ({"trace": [trace(), trace(size="\udcff")]}, "trace[1].bytes: not an integer"),
         ({"trace": "\udcff"}, "trace: not a list"),
