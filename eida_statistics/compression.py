@@ -4,17 +4,12 @@ import bz2
 import gzip
 import io
 import lzma
-import sys
 import zlib
 from collections.abc import Callable, Generator
 from typing import IO, Any, BinaryIO, cast
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
 from eida_statistics.errors import UnreadableLog
+from eida_statistics.zstandard import zstd
 
 # A block of bzip2 is unpacked in one piece: between two, a parser would displace libbz2's table from the cache.
 CHUNK_BYTES = 1 << 20

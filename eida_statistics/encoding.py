@@ -4,19 +4,14 @@ Neither all rows nor the whole JSON need to be in memory at once.
 """
 
 import datetime
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
 import msgspec
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
 from eida_statistics.payload import CheckedRow, ContentHasher, Count, Key, Payload, Row, hash_identity
+from eida_statistics.zstandard import zstd
 
 # Smaller payloads are compressed in one call, which is faster and slightly better.
 _AT_ONCE_BYTES = 8 << 20

@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eida_statistics import networks
-from eida_statistics.compression import zstd
+from eida_statistics.zstandard import zstd
 from eida_stats_aggregator.fdsnws import request_log
 from eida_stats_aggregator.fdsnws.aggregation import Aggregation
 from support import issued, reference

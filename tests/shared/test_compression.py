@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from eida_statistics import compression
-from eida_statistics.compression import zstd
 from eida_statistics.errors import UnreadableLog
+from eida_statistics.zstandard import zstd
 
 Compress = Callable[[bytes], bytes]
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from msgspec.structs import astuple
 
 from eida_statistics import wire
-from eida_statistics.encoding import EncodedPayload, Reader, UnreadablePayload, decompress, encode, encode_key, zstd
+from eida_statistics.encoding import EncodedPayload, Reader, UnreadablePayload, decompress, encode, encode_key
 from eida_statistics.errors import EidaStatisticsError, InvalidPayload
+from eida_statistics.zstandard import zstd
 from support.payloads import TODAY, payload, row, sketch
 from support.payloads import wire as document
 

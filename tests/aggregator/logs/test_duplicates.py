@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from eida_statistics import compression
-from eida_statistics.compression import zstd
 from eida_statistics.errors import UnreadableLog
+from eida_statistics.zstandard import zstd
 from eida_stats_aggregator.fdsnws.request_log import is_request_log
 from eida_stats_aggregator.logs import duplicates, sources
 from eida_stats_aggregator.logs.duplicates import Duplicate

@@ -30,9 +30,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from eida_statistics import compression, user_agents
-from eida_statistics.compression import zstd
 from eida_statistics.errors import RegistryUnavailable, UnreadableLog
 from eida_statistics.networks import Epoch, NetworkRegistry
+from eida_statistics.zstandard import zstd
 from eida_stats_aggregator.errors import WorkerLost
 from eida_stats_aggregator.fdsnws import log_lines, repeated_requests, request_log
 from eida_stats_aggregator.fdsnws.aggregation import Aggregation

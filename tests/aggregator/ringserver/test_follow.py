@@ -13,7 +13,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from eida_statistics.compression import zstd
 from eida_statistics.connections import (
     Alive,
     CloseAfter,
@@ -24,6 +23,7 @@ from eida_statistics.connections import (
     Snapshot,
 )
 from eida_statistics.ringserver.access_log import MAX_LINE_BYTES
+from eida_statistics.zstandard import zstd
 from support.access_logs import CONNECT, DISCONNECT, REAL_ACCESS, Line, write_log
 from support.follow import CONFLICT, DOWN, FUTURE, FollowOperator, serve_centre, serve_status
 from support.processes import wait_for

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from eida_statistics import hll, wire
-from eida_statistics.encoding import zstd
 from eida_statistics.payload import Exclusions, Payload
+from eida_statistics.zstandard import zstd
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.errors import (
     DatabaseNotReady,

@@ -2,20 +2,15 @@
 
 import datetime
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
 from eida_statistics.compression import read_chunks
 from eida_statistics.connections import decode_records
 from eida_statistics.errors import InvalidRecords
+from eida_statistics.zstandard import zstd
 from eida_stats_webservice.connections.log import LogRecord
 
 _ENCODER = msgspec.json.Encoder()
