@@ -22,6 +22,8 @@ _EMPTY = hll.to_hex(hll.EMPTY)
 _HEX_DIGITS = 16
 # Bounds the memory: the clients of so many groups are written at once.
 _GROUPS_AT_ONCE = 1 << 12
+# So are the registers of so many.
+_REGISTERS_AT_ONCE = 1 << 8
 
 
 class ClientSets:
@@ -118,13 +120,23 @@ class ClientSets:
         is_large = ends - starts > hll.EXPLICIT_MAX
         if self._registers:
             is_large |= np.isin(groups, list(self._registers))
-        for place in np.flatnonzero(is_large).tolist():
-            registers = hll.compute_registers(_get_hashes(self._pairs[starts[place] : ends[place]]))
-            known = self._registers.get(int(groups[place]))
-            sketches[place] = hll.to_hex(
-                hll.encode_registers(registers if known is None else np.maximum(registers, known))
-            )
+        large = np.flatnonzero(is_large)
+        for start in range(0, len(large), _REGISTERS_AT_ONCE):
+            some = large[start : start + _REGISTERS_AT_ONCE]
+            computed = self._compute_registers(starts[some], ends[some])
+            for place, registers in zip(some.tolist(), computed, strict=True):
+                known = self._registers.get(int(groups[place]))
+                sketches[place] = hll.to_hex(
+                    hll.encode_registers(registers if known is None else np.maximum(registers, known))
+                )
         return sketches
+
+    def _compute_registers(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return the registers of the pairs between some bounds: a row for each start and end."""
+        sizes = ends - starts
+        groups = np.repeat(np.arange(len(sizes)), sizes)
+        places = np.arange(sizes.sum()) + np.repeat(ends - np.cumsum(sizes), sizes)
+        return hll.compute_many_registers(_get_hashes(self._pairs[places]), groups, len(sizes))
 
     def join(self) -> None:
         """Sort what was added. Otherwise each process that is forked later would do it again."""

@@ -72,7 +72,7 @@ def encode(hashes: Iterable[int] | NDArray[np.int64]) -> bytes:
         if 0 < len(elements) <= EXPLICIT_MAX:  # most sketches by far, and too small for numpy to be worth it
             return _HEADERS[EXPLICIT_KIND] + _EXPLICIT_FORMS[len(elements)].pack(*sorted(elements))
         hashes = np.fromiter(elements, dtype=np.int64, count=len(elements))
-    distinct = sort_unique(hashes)
+    distinct = sort_unique(hashes.copy())
     if distinct.size == 0:
         return EMPTY
     if distinct.size <= EXPLICIT_MAX:
@@ -81,11 +81,11 @@ def encode(hashes: Iterable[int] | NDArray[np.int64]) -> bytes:
 
 
 def sort_unique(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the distinct numbers, sorted.
+    """Return the distinct numbers, sorted. The array itself is sorted, too.
 
     `numpy.unique` uses a hash table, which takes ten times as long. Its first call imports `numpy.ma`.
     """
-    numbers = np.sort(numbers)
+    numbers.sort()
     is_new = np.empty(len(numbers), dtype=np.bool_)
     is_new[:1] = True
     np.not_equal(numbers[1:], numbers[:-1], out=is_new[1:])
@@ -93,7 +93,7 @@ def sort_unique(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def encode_registers(registers: NDArray[np.uint8]) -> bytes:
-    """Make the sketch of 2048 register values, sparse or full as their number asks."""
+    """Return the sketch of 2048 register values, sparse or full as their number requires."""
     occupied = np.flatnonzero(registers)
     if occupied.size <= SPARSE_MAX:
         words = occupied.astype(np.uint16) << REGWIDTH | registers[occupied]
@@ -110,6 +110,16 @@ def _encode_full(registers: NDArray[np.uint8]) -> bytes:
 
 def compute_registers(hashes: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Return the 2048 register values (0 to 31) that these hashes set."""
+    registers: NDArray[np.uint8] = compute_many_registers(hashes, np.zeros(len(hashes), dtype=np.intp), 1)[0]
+    return registers
+
+
+def compute_many_registers(hashes: NDArray[np.int64], groups: NDArray[np.intp], count: int) -> NDArray[np.uint8]:
+    """Return the register values that hashes set in their groups, whose numbers are below `count`.
+
+    Returns:
+        One row of 2048 values for each group.
+    """
     words = hashes.view(np.uint64)
     index = (words & np.uint64(REGISTERS - 1)).astype(np.intp)
     stream = words >> np.uint64(LOG2M)
@@ -118,9 +128,9 @@ def compute_registers(hashes: NDArray[np.int64]) -> NDArray[np.uint8]:
     rank = np.bitwise_count(capped ^ (capped - np.uint64(1)))
     # Not covered by the paper: a stream of zeros leaves its register unset, in all implementations alike.
     rank[stream == 0] = 0
-    registers = np.zeros(REGISTERS, dtype=np.uint8)
-    np.maximum.at(registers, index, rank)
-    return registers
+    registers = np.zeros(count * REGISTERS, dtype=np.uint8)
+    np.maximum.at(registers, groups * REGISTERS + index, rank)
+    return registers.reshape(count, REGISTERS)
 
 
 def to_dense(sketch: bytes) -> bytes:
