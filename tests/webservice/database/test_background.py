@@ -1,5 +1,6 @@
-"""PostgreSQL: rows that are copied while the caller goes on."""
+"""PostgreSQL: work that is done while the caller goes on."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -8,6 +9,7 @@ import psycopg2
 import pytest
 
 from eida_stats_webservice.database.background import BackgroundConnection
+from eida_stats_webservice.database.base import set_savepoint
 from eida_stats_webservice.database.session import connect
 from support.stores import ON_POSTGRESQL, Store
 
@@ -67,6 +69,46 @@ def test_next_use_raises_the_error(connection: Any) -> None:
             use()
         connection.rollback()
     assert count_rows(connection) == 0
+
+
+@ON_POSTGRESQL
+def test_statements_run_in_the_background(connection: Any) -> None:
+    may_begin, numbers = threading.Event(), iter(range(3))
+
+    def insert() -> None:
+        assert may_begin.wait(10)
+        for number in numbers:
+            run(connection, f"INSERT INTO copied VALUES ({number})")
+
+    with connection:
+        connection.run_in_background(insert)
+        may_begin.set()
+        assert count_rows(connection) == 3
+        connection.run_in_background(lambda: run(connection, "SELECT no_column FROM copied"))
+        with pytest.raises(psycopg2.ProgrammingError, match="no_column"):
+            connection.run_in_background(insert)
+
+
+@ON_POSTGRESQL
+def test_savepoint_undoes_all_of_the_work(connection: Any) -> None:
+    may_begin = threading.Event()
+
+    def insert() -> None:
+        assert may_begin.wait(10)
+        for number in range(200):
+            run(connection, f"INSERT INTO copied VALUES ({number})")
+
+    def fail() -> None:
+        with set_savepoint(connection):
+            connection.run_in_background(insert)
+            may_begin.set()
+            raise InterruptedError
+
+    with connection:
+        run(connection, "INSERT INTO copied VALUES (7)")
+        with pytest.raises(InterruptedError):
+            fail()
+        assert count_rows(connection) == 1
 
 
 @ON_POSTGRESQL

@@ -62,15 +62,15 @@ def repeat_while_locked(attempt: Callable[[], _Result], attempts: int, *, pause:
 @contextlib.contextmanager
 def set_savepoint(connection: Any) -> Iterator[None]:
     """Undo the statements of the context if it raises an exception."""
-    cursor = connection.cursor()
-    cursor.execute("SAVEPOINT part")
+    connection.cursor().execute("SAVEPOINT part")
     try:
         yield
     except BaseException:
-        cursor.execute("ROLLBACK TO SAVEPOINT part")
+        # A new cursor waits for work in the background.
+        connection.cursor().execute("ROLLBACK TO SAVEPOINT part")
         raise
     finally:
-        cursor.execute("RELEASE SAVEPOINT part")
+        connection.cursor().execute("RELEASE SAVEPOINT part")
 
 
 class Database(ABC):
@@ -167,6 +167,13 @@ class Database(ABC):
         in memory until then.
         """
         self.load_rows(connection, query, rows, to_line=to_line, to_parameters=to_parameters)
+
+    def run_in_background(self, connection: Any, work: Callable[[], None]) -> None:  # noqa: ARG002
+        """Call a function that uses the connection, while the caller goes on if the database is able to.
+
+        The next use of the connection waits for the end, and raises the exception if there was one.
+        """
+        work()
 
     def run_all(self, connection: Any, query: Any, parameters: Mapping[str, Any]) -> None:
         """Run the statements of a named query. Each ends at the end of a line, and may use any parameter."""

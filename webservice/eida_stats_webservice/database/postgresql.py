@@ -146,6 +146,10 @@ class PostgreSQL(Database):
         """Load the rows by COPY in another thread; see the base class."""
         connection.copy_in_background(query.sql, map(to_line, rows))
 
+    def run_in_background(self, connection: BackgroundConnection, work: Callable[[], None]) -> None:
+        """Run the work in another thread; see the base class."""
+        connection.run_in_background(work)
+
     def to_regex(self, patterns: Iterable[str]) -> str:
         """Return a regular expression, which PostgreSQL matches without backtracking."""
         wild = str.maketrans({"*": ".*", "?": "."})
