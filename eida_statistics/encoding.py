@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from eida_statistics.packed_rows import Packer
 from eida_statistics.payload import CheckedRow, ContentHasher, Count, Key, Payload, Row, hash_identity
 from eida_statistics.zstandard import zstd
 
@@ -77,10 +78,12 @@ class EncodedPayload(PayloadSummary, frozen=True, kw_only=True):
 
     Attributes:
         body: its JSON, compressed with zstd.
+        packed_rows: its rows column by column; see `packed_rows`.
         rows: its rows, in order; they can be read several times.
     """
 
     body: bytes | bytearray
+    packed_rows: bytes | bytearray
     rows: Iterable[Row]
 
     def stream_rows(self) -> "EncodedPayload":
@@ -97,6 +100,7 @@ class Encoder:
         self._hasher = ContentHasher(envelope.days_coverage)
         self._compressor = _Compressor()
         self._compressor.add(head)
+        self._packer = Packer()
         self._count = 0
 
     def add(self, rows: Sequence[Row]) -> None:
@@ -109,6 +113,7 @@ class Encoder:
             self._compressor.add(b",")
         self._hasher.add(listed)
         self._compressor.add(listed)
+        self._packer.add(rows)
         self._count += len(rows)
 
     def finish(self) -> EncodedPayload:
@@ -120,6 +125,7 @@ class Encoder:
             content=self._hasher.hash(),
             count=self._count,
             body=body,
+            packed_rows=self._packer.finish(),
             rows=_EncodedRows(body),
         )
 

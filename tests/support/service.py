@@ -37,9 +37,9 @@ _READY_WITHIN_SECONDS = 60.0
 _STOPPED_WITHIN_SECONDS = 45.0
 _ANSWERED_WITHIN_SECONDS = 120.0
 
-# Columns that differ between equal databases: when and in which order rows arrived.
+# Columns that differ between equal databases: when and in which order rows arrived, and what is made when needed.
 _INCIDENTAL = ("id", "created_at", "updated_at", "changed_at")
-_INCIDENTAL_OF_PAYLOADS = (*_INCIDENTAL, "revision")
+_INCIDENTAL_OF_PAYLOADS = (*_INCIDENTAL, "revision", "packed_rows")
 
 Table = dict[tuple[Any, ...], tuple[Any, ...]]
 Contents = dict[str, Table]

@@ -637,6 +637,10 @@ DAMAGES = {
     "payload 12: period is 2026-10-03 to 2026-10-04, must be 2026-10-03": "UPDATE payloads"
     " SET period_end = '2026-10-04' WHERE id = 12",
     "payload 12: days is 2026-10-09, must be ": "INSERT INTO payload_days VALUES (12, '2026-10-09')",
+    "payload 2: packed_rows is wrong, must be those of its body": "UPDATE payloads SET packed_rows = :bytes"
+    " WHERE id = 2",
+    "payload 3: packed_rows is wrong, must be those of its body": "UPDATE payloads"
+    " SET packed_rows = (SELECT packed_rows FROM payloads WHERE id = 11) WHERE id = 3",
     "payload 2: days is 2026-10-01, must be": "DELETE FROM payload_days"
     " WHERE payload_id = 2 AND day > '2026-10-01'",
 }
@@ -655,7 +659,7 @@ def test_damaged_payload_is_named(store: Store, message: str) -> None:
     wrong = [f"{name} is {found[0].stored[name]}, must be {due}" for name, due in found[0].due.items()]
     assert any(f"payload {found[0].key['payload']}: {one}".startswith(message) for one in wrong)
     assert "ODC 2026-11 dataselect_stats GE" in list_differences(store)
-    if "body" in message:
+    if "body is damaged" in message:
         with pytest.raises(DamagedPayload, match="2"):
             list(store.verification.replay())
         with pytest.raises(DamagedPayload, match="2"):

@@ -5,10 +5,12 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from eida_statistics.encoding import PayloadSummary, Reader
+from eida_statistics.packed_rows import UnreadableRows, is_readable, pack, unpack
 from eida_statistics.payload import Key, Row
 from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.dataselect.key_sums import KeySums
 from eida_stats_webservice.payloads.bodies import PayloadBodies, name_damaged
+from eida_stats_webservice.payloads.table import PayloadTable
 
 # Bound the memory. All payloads are read again for each group of this many keys, which is smaller if it has more
 # clients than these.
@@ -19,8 +21,9 @@ _CLIENTS_AT_ONCE = 1 << 23
 class DataselectBodies:
     """Reads rows from the bodies of payloads."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, table: PayloadTable) -> None:
         self._bodies = PayloadBodies(database)
+        self._table = table
 
     def open(self, connection: Any, number: int) -> Reader:
         """Return a reader of a payload. It does not use the connection."""
@@ -54,6 +57,29 @@ class DataselectBodies:
             # The next keys may have fewer clients.
             size = min(2 * len(sums.keys), _KEYS_AT_ONCE)
             yield sums.make_rows()
+
+    def read_packed_rows(self, connection: Any, number: int) -> bytes | bytearray:
+        """Return the packed rows of a payload. They are made and stored first if it has none that can be read.
+
+        Raises:
+            DamagedPayload: if they have to be made, and the payload is damaged.
+        """
+        packed = self._bodies.read_packed_rows(connection, number)
+        if packed is not None and is_readable(packed):
+            return packed
+        reader = self.open(connection, number)
+        with name_damaged(number):
+            made = pack(reader.rows())
+        self._table.set_packed_rows(connection, number, made)
+        return made
+
+    def are_packed(self, connection: Any, number: int, packed: bytes | bytearray) -> bool:
+        """Return whether a payload has these packed rows or none, however they are compressed."""
+        stored = self._bodies.read_packed_rows(connection, number)
+        try:
+            return stored is None or list(unpack(stored)) == list(unpack(packed))
+        except UnreadableRows:
+            return False
 
     def read_summary(self, connection: Any, number: int) -> PayloadSummary:
         """Return what a payload says about itself.

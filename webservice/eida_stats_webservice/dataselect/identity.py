@@ -25,4 +25,5 @@ def describe(payload: EncodedPayload) -> Description:
         version=payload.envelope.version,
         rows=payload.count,
         body=payload.body,
+        packed_rows=payload.packed_rows,
     )

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from eida_statistics.encoding import EncodedPayload, encode
 from eida_statistics.months import find_last_day
-from eida_statistics.payload import Payload, Row
+from eida_statistics.payload import Payload, Period, Row
 from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.dataselect.bodies import DataselectBodies
 from eida_stats_webservice.dataselect.growth import Correction
@@ -36,7 +36,7 @@ class DataselectRepository:
         self._queries = database.load_queries(Path(__file__).parent)
         self._records = PayloadRecords(database)
         self.table = PayloadTable(database, self.kind)
-        self.bodies = DataselectBodies(database)
+        self.bodies = DataselectBodies(database, self.table)
         self.sums = Sums(database, self._queries)
 
     def describe(self, payload: DataselectPayload) -> Description:
@@ -96,6 +96,8 @@ class DataselectRepository:
         if not months:
             # Payloads of quiet days have no rows.
             return
+        # They are made again from the bodies, when they are needed.
+        self.table.delete_packed_rows(connection, node, Period(min(months), find_last_day(max(months))))
         self.sums.delete(connection, node, months)
         numbers = self._list_in_force(connection, node, months)
         self.sums.insert(

@@ -7,6 +7,7 @@ from typing import Any
 
 from eida_statistics import hll
 from eida_statistics.months import find_last_day
+from eida_statistics.packed_rows import Packer
 from eida_statistics.payload import Row
 from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.dataselect.identity import identify
@@ -23,6 +24,7 @@ from eida_stats_webservice.payloads.differences import (
     compare_table,
     normalize,
     report_damage,
+    report_packed_rows,
 )
 from eida_stats_webservice.payloads.records import PayloadRecords
 from eida_stats_webservice.registry.models import Node
@@ -67,15 +69,22 @@ class DataselectVerification:
             connection, node, month, find_last_day(month)
         ):
             reader = self._dataselect.bodies.open(connection, number)
+            packer = Packer()
+            found = []
             try:
                 with name_damaged(number):
-                    found = [_split(row) for row in reader.rows() if row.month == month]
+                    for row in reader.rows():
+                        packer.add([row])
+                        if row.month == month:
+                            found.append(_split(row))
             except DamagedPayload:
                 yield report_damage(number)
                 continue
             if first_day.replace(day=1) == month:
                 record = self._records.read_record(connection, number)
                 yield from compare_payload(record, identify(reader.summary), reader.summary.count)
+                if not self._dataselect.bodies.are_packed(connection, number, packer.finish()):
+                    yield report_packed_rows(number)
             for key, sums in found:
                 parts[key].append(sums)
         due = {key: add_up(sums) for key, sums in parts.items()}

@@ -45,6 +45,11 @@ class PayloadBodies:
             raise ContainedPayload(f"payload {number}", hint=f"Read payload {container}, which superseded it.")
         return pieces
 
+    def read_packed_rows(self, connection: Any, number: int) -> bytes | None:
+        """Return the packed rows of a payload, if it has any."""
+        packed = self._queries.read_packed_rows(connection, payload_id=number)
+        return None if packed is None else bytes(packed)
+
 
 @contextmanager
 def name_damaged(number: int) -> Iterator[None]:

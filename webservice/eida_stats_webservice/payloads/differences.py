@@ -55,6 +55,13 @@ def report_damage(number: int) -> Difference:
     return Difference(PAYLOADS, {"payload": str(number)}, {"body": "damaged"}, {"body": "readable"})
 
 
+def report_packed_rows(number: int) -> Difference:
+    """Return the difference of a payload whose packed rows are not those of its body."""
+    return Difference(
+        PAYLOADS, {"payload": str(number)}, {"packed_rows": "wrong"}, {"packed_rows": "those of its body"}
+    )
+
+
 def compare_payload(record: PayloadRecord, due: Identity, rows: int) -> Iterator[Difference]:
     """Yield the difference between the columns of a payload and its body, if there is one."""
     stored = Identity(

@@ -26,6 +26,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         rows: the number of its rows.
         body: its JSON, compressed with zstd.
+        packed_rows: its rows column by column, from which corrections are computed faster; None for other kinds.
     """
 
     identity: Identity
@@ -33,6 +34,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     rows: int
     body: bytes | bytearray
+    packed_rows: bytes | bytearray | None = None
 
 
 class PayloadKind(Protocol[_Payload_contra]):

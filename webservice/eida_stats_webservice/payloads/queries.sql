@@ -1,14 +1,14 @@
 -- Payloads of any kind. Times and days are text in ISO 8601 format.
 
--- name: add_payload(node_id, kind, hash, content, source, period_start, period_end, starts_at, ends_at, generated_at, version, nb_rows, body, origin, revision)^
+-- name: add_payload(node_id, kind, hash, content, source, period_start, period_end, starts_at, ends_at, generated_at, version, nb_rows, body, packed_rows, origin, revision)^
 -- Add a payload.
 INSERT INTO payloads (
     node_id, kind, hash, content, source, period_start, period_end, starts_at, ends_at, generated_at, version, nb_rows,
-    body, origin, revision
+    body, packed_rows, origin, revision
 )
 VALUES (
     :node_id, :kind, :hash, :content, :source, :period_start, :period_end, :starts_at, :ends_at, :generated_at,
-    :version, :nb_rows, :body, :origin, :revision
+    :version, :nb_rows, :body, :packed_rows, :origin, :revision
 )
 RETURNING id, created_at;
 
@@ -49,9 +49,23 @@ ORDER BY id;
 -- Return some bytes of the stored body of a payload. The first byte has the number 1.
 SELECT substr(body, :first, :count) FROM payloads WHERE id = :payload_id;
 
+-- name: read_packed_rows(payload_id)$
+-- Return the packed rows of a payload.
+SELECT packed_rows FROM payloads WHERE id = :payload_id;
+
+-- name: set_packed_rows(payload_id, packed_rows)!
+-- Store the packed rows of a payload that has none, or none that can be read.
+UPDATE payloads SET packed_rows = :packed_rows WHERE id = :payload_id;
+
+-- name: delete_packed_rows(node_id, kind, first_day, last_day)!
+-- Delete the packed rows of the payloads in force that may have requests of some days.
+UPDATE payloads SET packed_rows = NULL
+WHERE node_id = :node_id AND kind = :kind AND withdrawn_at IS NULL AND starts_at <= :last_day AND ends_at >= :first_day
+    AND packed_rows IS NOT NULL;
+
 -- name: withdraw_payload(payload_id, now, superseded_by, revision)!
 -- Withdraw a payload, so that it no longer counts.
-UPDATE payloads SET withdrawn_at = :now, superseded_by = :superseded_by, revision = :revision
+UPDATE payloads SET withdrawn_at = :now, superseded_by = :superseded_by, revision = :revision, packed_rows = NULL
 WHERE id = :payload_id AND withdrawn_at IS NULL;
 
 -- name: is_in_force(node_id, kind, payload_id)$

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from eida_statistics.payload import Period
 from eida_stats_webservice.database.base import ID_BITS, Database, parse_time, select_rows
 from eida_stats_webservice.errors import UnknownPayload, UnrelatedPayload
 from eida_stats_webservice.payloads.days import group_by_payload
@@ -122,6 +123,7 @@ class PayloadTable:
             version=new.version,
             nb_rows=new.rows,
             body=new.body,
+            packed_rows=new.packed_rows,
             origin=origin,
             revision=revision,
         )
@@ -133,6 +135,14 @@ class PayloadTable:
         """Delete the body of a payload that was made from raw logs, and that the one in its place contains."""
         self._queries.set_body(connection, payload_id=number, body=b"")
 
+    def set_packed_rows(self, connection: Any, number: int, packed: bytes | bytearray) -> None:
+        """Store the packed rows of a payload that has none, or none that can be read."""
+        self._queries.set_packed_rows(connection, payload_id=number, packed_rows=packed)
+
+    def delete_packed_rows(self, connection: Any, node: Node, days: Period) -> None:
+        """Delete the packed rows of the payloads in force that may have requests of some days."""
+        self._queries.delete_packed_rows(connection, **self._select_in_force(node, days))
+
     def restore_identity(self, connection: Any, number: int, identity: Identity) -> None:
         """Set the identity of a payload to that in its body."""
         self._queries.restore_identity(connection, payload_id=number, **list_columns(identity))
@@ -141,9 +151,18 @@ class PayloadTable:
         self, connection: Any, node: Node, first_day: datetime.date, last_day: datetime.date
     ) -> list[tuple[int, datetime.date]]:
         """Return the payloads in force that may have requests of some days, and the first day of each."""
-        span = {"first_day": first_day.isoformat(), "last_day": last_day.isoformat()}
-        found = self._queries.payloads_in_force(connection, node_id=node.id, kind=self._kind, **span)
+        chosen = self._select_in_force(node, Period(first_day, last_day))
+        found = self._queries.payloads_in_force(connection, **chosen)
         return [(number, msgspec.convert(starts_at, datetime.date)) for number, starts_at in found]
+
+    def _select_in_force(self, node: Node, days: Period) -> dict[str, int | str]:
+        """Return parameters that select the payloads that may have requests of some days."""
+        return {
+            "node_id": node.id,
+            "kind": self._kind,
+            "first_day": days.start.isoformat(),
+            "last_day": days.end.isoformat(),
+        }
 
     def _select_near(self, node: Node, new: Identity) -> dict[str, int | str]:
         """Return parameters that select the payloads that a new one may touch."""

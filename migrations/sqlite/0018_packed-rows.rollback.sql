@@ -1,0 +1,1 @@
+ALTER TABLE payloads DROP COLUMN packed_rows;
