@@ -4,14 +4,13 @@ Neither all rows nor the whole JSON need to be in memory at once.
 """
 
 import datetime
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import msgspec
 
 from eida_statistics.packed_rows import Packer
-from eida_statistics.payload import CheckedRow, ContentHasher, Count, Key, Payload, Row, hash_identity
+from eida_statistics.payload import CheckedRow, ContentHasher, Payload, Row, hash_identity
 from eida_statistics.zstandard import zstd
 
 # Smaller payloads are compressed in one call, which is faster and slightly better.
@@ -23,7 +22,6 @@ _ROWS_AT_ONCE = 4096
 _ROWS_BEGIN = b',"stats":['
 _ROWS_END = b"]"
 _BETWEEN_ROWS = b"},{"
-_AFTER_KEY = b',"bytes":'
 
 RowsDecoder = msgspec.json.Decoder[list[Row]] | msgspec.json.Decoder[list[CheckedRow]]
 TRUSTING = msgspec.json.Decoder(list[Row])
@@ -32,26 +30,6 @@ CHECKING = msgspec.json.Decoder(list[CheckedRow])
 
 class UnreadablePayload(ValueError):
     """The bytes are not a payload in canonical form."""
-
-
-class SumsOfRow(msgspec.Struct, gc=False):
-    """A row without its key."""
-
-    bytes: Count
-    nb_requests: Count
-    nb_successful_requests: Count
-    nb_unsuccessful_requests: Count
-    clients: str
-
-
-_SUMS = msgspec.json.Decoder(list[SumsOfRow])
-
-
-class FoundRows(NamedTuple):
-    """Rows that were found by their keys, and the number of each key."""
-
-    numbers: list[int]
-    sums: list[SumsOfRow]
 
 
 class PayloadSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,23 +166,6 @@ class Reader:
                 count=count,
             )
 
-    def find_rows(self, numbers: Mapping[bytes, int]) -> Iterator[FoundRows]:
-        """Yield rows by their keys, some at a time; `numbers` has the keys, in the form of `encode_key`.
-
-        If keys are removed from it between two steps, further rows with them are not found.
-        Other rows are not decoded, and take a tenth of the time. There is no summary.
-
-        Raises:
-            UnreadablePayload: if the bytes turn out to be invalid, as far as they are decoded.
-        """
-        with _refuse_bad_json():
-            _, buffer = self._read_head()
-            for listed in self._cut(buffer):
-                yield _find_rows(bytes(listed), numbers)
-            # Up to its end, so that a payload that is cut off is noticed.
-            for _ in self._text:
-                pass
-
     def _cut(self, buffer: bytearray) -> Iterator[bytearray]:
         """Yield the JSON of some rows at a time, without the brackets of the list. Leave the rest in the buffer."""
         while (end := buffer.find(_ROWS_END)) < 0:
@@ -226,25 +187,6 @@ class Reader:
         for piece in self._text:
             return piece
         raise UnreadablePayload("it ends too early")
-
-
-def encode_key(key: Key) -> bytes:
-    """Return the JSON of the key of a row, as it begins the row."""
-    return msgspec.json.encode(Row(*key, 0, 0, 0, 0, ""))[1:].partition(_AFTER_KEY)[0]
-
-
-def _find_rows(listed: bytes, numbers: Mapping[bytes, int]) -> FoundRows:
-    """Return the rows of a JSON list, without its brackets, that have some keys."""
-    found: list[int] = []
-    values: list[bytes] = []
-    for row in listed[1:-1].split(_BETWEEN_ROWS):
-        # Quicker than `partition`, which copies the values of each row.
-        end = row.find(_AFTER_KEY)
-        number = numbers.get(row[:end])
-        if number is not None:
-            found.append(number)
-            values.append(row[end + 1 :])
-    return FoundRows(found, _SUMS.decode(b"[{%b}]" % b"},{".join(values)) if found else [])
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import astuple
 
 from eida_statistics import wire
-from eida_statistics.encoding import EncodedPayload, Reader, UnreadablePayload, decompress, encode, encode_key
+from eida_statistics.encoding import EncodedPayload, Reader, UnreadablePayload, decompress, encode
 from eida_statistics.errors import EidaStatisticsError, InvalidPayload
 from eida_statistics.packed_rows import pack
 from eida_statistics.zstandard import zstd
@@ -183,28 +183,12 @@ def test_brackets_outside_of_rows_are_no_end() -> None:
     assert zstd.decompress(encoded.body) == made.to_json()
 
 
-def test_rows_are_found_by_their_keys() -> None:
-    encoded = many(9000)
-    rows = list(encoded.rows)
-    for chosen in ([], rows[:1], rows[-1:], rows[::1000], rows):
-        keys = {encode_key(one.key): number for number, one in enumerate(chosen)}
-        numbers, sums = [], []
-        for found in Reader([encoded.body]).find_rows(keys):
-            numbers += found.numbers
-            sums += found.sums
-        assert numbers == list(range(len(chosen)))
-        assert list(map(astuple, sums)) == [astuple(one)[-5:] for one in chosen]
-    assert not any(found.numbers for found in Reader([encode(payload()).body]).find_rows({b"x": 1}))
-
-
 def test_damaged_bodies_are_unreadable() -> None:
     body = many(3000).body
     for damaged in (b"", b"\0", body[:-1], body[: len(body) // 2], zstd.compress(b"{}"), zstd.compress(b"")):
         reader = Reader([damaged])
         with pytest.raises(UnreadablePayload):
             list(reader.rows())
-        with pytest.raises(UnreadablePayload):
-            list(Reader([damaged]).find_rows({}))
 
 
 _MEASURE = """

@@ -1,21 +1,15 @@
 """The rows and properties in the bodies of stored payloads of dataselect."""
 
 import datetime
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from eida_statistics.encoding import PayloadSummary, Reader
 from eida_statistics.packed_rows import UnreadableRows, is_readable, pack, unpack
-from eida_statistics.payload import Key, Row
+from eida_statistics.payload import Row
 from eida_stats_webservice.database.base import Database
-from eida_stats_webservice.dataselect.key_sums import KeySums
 from eida_stats_webservice.payloads.bodies import PayloadBodies, name_damaged
 from eida_stats_webservice.payloads.table import PayloadTable
-
-# Bound the memory. All payloads are read again for each group of this many keys, which is smaller if it has more
-# clients than these.
-_KEYS_AT_ONCE = 1 << 17
-_CLIENTS_AT_ONCE = 1 << 23
 
 
 class DataselectBodies:
@@ -37,26 +31,6 @@ class DataselectBodies:
         """
         reader = self.open(connection, number)
         return _name_if_damaged(number, (row for row in reader.rows() if row.month in months))
-
-    def sum_rows(self, connection: Any, numbers: Collection[int], keys: Collection[Key]) -> Iterator[Sequence[Row]]:
-        """Yield the sums over payloads of the rows with some keys, some keys at a time, in order.
-
-        Rows with other keys are not decoded, nor checked.
-
-        Raises:
-            DamagedPayload: if a payload is damaged.
-        """
-        ordered = sorted(keys)
-        start, size = 0, _KEYS_AT_ONCE
-        while start < len(ordered):
-            sums = KeySums(ordered[start : start + size], _CLIENTS_AT_ONCE)
-            for number in numbers:
-                with name_damaged(number):
-                    sums.add(self.open(connection, number))
-            start += len(sums.keys)
-            # The next keys may have fewer clients.
-            size = min(2 * len(sums.keys), _KEYS_AT_ONCE)
-            yield sums.make_rows()
 
     def read_packed_rows(self, connection: Any, number: int) -> bytes | bytearray:
         """Return the packed rows of a payload. They are made and stored first if it has none that can be read.

@@ -12,6 +12,7 @@ from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.dataselect.bodies import DataselectBodies
 from eida_stats_webservice.dataselect.growth import Correction
 from eida_stats_webservice.dataselect.identity import describe, identify
+from eida_stats_webservice.dataselect.payload_sums import PayloadSums
 from eida_stats_webservice.dataselect.sums import Sums
 from eida_stats_webservice.errors import DamagedPayload
 from eida_stats_webservice.payloads.days import find_months
@@ -78,7 +79,7 @@ class DataselectRepository:
         self.sums.merge(connection, node, correction.growth())
         if correction.rebuilt:
             numbers = self._list_in_force(connection, node, months)
-            sums = self.bodies.sum_rows(connection, numbers, correction.rebuilt)
+            sums = PayloadSums(connection, self.bodies, numbers)
             self.sums.rebuild(connection, node, correction.rebuilt, sums)
 
     def _read_rows(

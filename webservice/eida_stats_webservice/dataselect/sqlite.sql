@@ -39,6 +39,11 @@ INSERT INTO temp.staging VALUES (
     :bytes, :nb_reqs, :nb_successful_reqs, :nb_failedrequests, :clients
 );
 
+-- name: load_staging_by_network(date, network, country, bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients)*!
+INSERT INTO temp.staging_by_network VALUES (
+    :date, :network, :country, :bytes, :nb_reqs, :nb_successful_reqs, :nb_failedrequests, :clients
+);
+
 -- name: load_staging_keys(date, network, station, location, channel, country)*!
 INSERT INTO temp.staging_keys VALUES (:date, :network, :station, :location, :channel, :country);
 

@@ -1,7 +1,7 @@
 """The tables of sums: monthly statistics by stream and country, and their roll-ups."""
 
 import datetime
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -10,7 +10,8 @@ import msgspec
 from eida_statistics import hll
 from eida_statistics.months import find_last_day
 from eida_statistics.payload import Key, Row
-from eida_stats_webservice.database.base import Database
+from eida_stats_webservice.database.base import Database, format_now
+from eida_stats_webservice.dataselect.payload_sums import PayloadSums
 from eida_stats_webservice.payloads.days import find_months
 from eida_stats_webservice.registry.models import Node
 
@@ -32,23 +33,18 @@ class Sums:
         self._queries.merge_stats(connection, node_id=node.id)
         self._merge_roll_ups(connection, node)
 
-    def rebuild(self, connection: Any, node: Node, keys: Collection[Key], sums: Iterable[Sequence[Row]]) -> None:
-        """Replace the sums of some keys, and build the roll-ups that change again.
-
-        Args:
-            connection: see the class.
-            node: the node.
-            keys: the keys.
-            sums: one row for each key that payloads in force have, in pieces. Each is loaded before the next one is
-                read, so they may use the connection.
-        """
-        gone = self._load_sums(connection, keys, sums)
+    def rebuild(self, connection: Any, node: Node, keys: Collection[Key], payloads: PayloadSums) -> None:
+        """Replace the sums of some keys by those over all payloads in force, and the roll-ups with these keys."""
+        self._create_staging(connection)
+        gone = self._load_sums(connection, keys, payloads)
         self._load_keys(connection, gone)
         self._queries.prepare_rebuild(connection)
-        self._queries.remove_keys_of_stats(connection, node_id=node.id)
-        self._queries.replace_stats(connection, node_id=node.id)
-        # The roll-ups depend on all keys.
-        self._queries.add_staging_keys(connection)
+        # Meanwhile, the sums by network are added up.
+        self._database.run_in_background(
+            connection, lambda: self._replace_rows(connection, node, len(keys) - len(gone))
+        )
+        for rows in payloads.add_by_network(keys):
+            self._load_by_network(connection, rows)
         for change in (
             self._queries.remove_keys_by_network_country,
             self._queries.restore_keys_by_network_country,
@@ -56,10 +52,19 @@ class Sums:
             self._queries.restore_keys_by_network,
             self._queries.remove_keys_by_country,
             self._queries.restore_keys_by_country,
-            self._queries.remove_keys_by_station,
-            self._queries.restore_keys_by_station,
         ):
             change(connection, node_id=node.id)
+
+    def _replace_rows(self, connection: Any, node: Node, count: int) -> None:
+        """Replace the sums by stream and by station. `count` is the number of staging rows."""
+        self._queries.remove_keys_of_stats(connection, node_id=node.id)
+        if self._queries.replace_stats(connection, node_id=node.id, now=format_now()) < count:
+            # Someone has deleted rows.
+            self._queries.restore_stats(connection, node_id=node.id)
+        # The roll-ups depend on all keys.
+        self._queries.add_staging_keys(connection)
+        self._queries.remove_keys_by_station(connection, node_id=node.id)
+        self._queries.restore_keys_by_station(connection, node_id=node.id)
 
     def delete(self, connection: Any, node: Node, months: Collection[datetime.date]) -> None:
         """Delete the sums of a node in some months."""
@@ -125,11 +130,19 @@ class Sums:
             connection, self._queries.load_staging, rows, to_line=write_line, to_parameters=_list_parameters
         )
 
-    def _load_sums(self, connection: Any, keys: Collection[Key], sums: Iterable[Sequence[Row]]) -> Collection[Key]:
+    def _load_by_network(self, connection: Any, rows: Iterable[Row]) -> None:
+        self._database.load_rows(
+            connection,
+            self._queries.load_staging_by_network,
+            rows,
+            to_line=_write_line_by_network,
+            to_parameters=_list_parameters,
+        )
+
+    def _load_sums(self, connection: Any, keys: Collection[Key], payloads: PayloadSums) -> Collection[Key]:
         """Load the sums of some keys, and return the keys that have none."""
-        self._create_staging(connection)
         gone = dict.fromkeys(keys)
-        for rows in sums:
+        for rows in payloads.add_by_stream(keys):
             self._load(connection, rows)
             for row in rows:
                 del gone[row.key]
@@ -162,6 +175,14 @@ def write_line(row: Row) -> str:
     # No code can hold a tab, a line break or a backslash, and the sketch's own backslash is doubled.
     return (
         f"{_write_date(row.month)}\t{row.network}\t{row.station}\t{row.location}\t{row.channel}\t{row.country}"
+        f"\t{row.bytes}\t{row.nb_requests}\t{row.nb_successful_requests}\t{row.nb_unsuccessful_requests}"
+        f"\t\\{row.clients}\n"
+    )
+
+
+def _write_line_by_network(row: Row) -> str:
+    return (
+        f"{_write_date(row.month)}\t{row.network}\t{row.country}"
         f"\t{row.bytes}\t{row.nb_requests}\t{row.nb_successful_requests}\t{row.nb_unsuccessful_requests}"
         f"\t\\{row.clients}\n"
     )
