@@ -246,7 +246,7 @@ def test_large_sums_are_made_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     made = Tally(selecting(), NetworkRegistry(lambda: EPOCHS))
     for start in range(0, len(lines), 10):
         made.add(lines[start : start + 10])
-        assert len(made.aggregation._sums.numbers) < 7
+        assert len(made.aggregation._sums.aggregates) < 7
     assert list_results(made) == expected
 
 
