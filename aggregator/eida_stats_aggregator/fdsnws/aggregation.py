@@ -11,9 +11,10 @@ from eida_statistics import __version__, hll
 from eida_statistics.networks import NetworkRegistry, is_temporary
 from eida_statistics.payload import Exclusions, Payload
 from eida_stats_aggregator.fdsnws.log_lines import Stream
+from eida_stats_aggregator.fdsnws.plain_lines import Requests
 from eida_stats_aggregator.fdsnws.request_log import Request
 from eida_stats_aggregator.fdsnws.sorted_rows import STREAM_BITS, STREAM_MASK, Codes, Group, SortedRows
-from eida_stats_aggregator.fdsnws.sums import AggregateSums
+from eida_stats_aggregator.fdsnws.sums import AggregateSums, Numbers
 
 # A request that failed delivered nothing to any stream; the federation counts it here.
 _OF_NO_STREAM = Stream("", "", "--", "")
@@ -44,6 +45,9 @@ class Aggregation:
         self._sums = AggregateSums()
         self._extended: dict[tuple[str, datetime.date], str] = {}
         self._first_by_day: dict[Group, int] = {}
+        # The numbers of the streams that `Requests` has, -1 where the network is temporary.
+        self._known: list[Stream] = []
+        self._numbers_of_known = np.zeros(0, dtype=np.int64)
 
     def add(self, request: Request) -> tuple[int, int]:
         """Add one request, and return the numbers of requests and bytes that were added to the aggregates.
@@ -79,6 +83,24 @@ class Aggregation:
             total += size
         sums.end_request(request.client)
         return len(deliveries), total
+
+    def add_all(self, requests: Requests) -> None:
+        """Add many requests; as `add`.
+
+        Raises:
+            RegistryUnavailable: if a network needs the registry, which cannot be loaded.
+        """
+        self.requests += len(requests.days)
+        is_failed, counts = requests.is_failed, requests.counts
+        firsts = np.zeros(len(counts), dtype=np.int64)
+        for place in np.flatnonzero(is_failed | (counts > 0)).tolist():
+            key = requests.days[place], requests.countries[place]
+            first = self._first_by_day.get(key)
+            firsts[place] = self._find_first(*key) if first is None else first
+        streams = self._number_streams(requests)
+        self._sums.add(np.repeat(firsts, counts) + streams, requests.sizes, np.repeat(requests.clients, counts))
+        if is_failed.any():
+            self._sums.add_failed(firsts[is_failed] + self._streams[_OF_NO_STREAM], requests.clients[is_failed])
 
     def merge(self, other: "Aggregation") -> None:
         """Add another aggregation, which must not be used afterwards."""
@@ -155,6 +177,24 @@ class Aggregation:
         self._days.add(day)
         first = self._first_by_day[day, country] = self._groups[day.replace(day=1), country] << STREAM_BITS
         return first
+
+    def _number_streams(self, requests: Requests) -> Numbers:
+        """Return the number of the stream of each delivery."""
+        if requests.known is not self._known:
+            self._known, self._numbers_of_known = requests.known, np.zeros(0, dtype=np.int64)
+        new = self._known[len(self._numbers_of_known) :]
+        if new:
+            found = [-1 if is_temporary(stream.network) else self._streams[stream] for stream in new]
+            self._numbers_of_known = np.concatenate((self._numbers_of_known, np.array(found)))
+        streams = self._numbers_of_known[requests.streams]
+        if len(requests.temporary):
+            extended = []
+            for number, start in zip(requests.streams[requests.temporary].tolist(), requests.starts, strict=True):
+                code, station, location, channel = requests.known[number]
+                network = self._extended.get((code, start)) or self._extend(code, start)
+                extended.append(self._streams[network, station, location, channel])
+            streams[requests.temporary] = extended
+        return streams
 
     def _extend(self, code: str, start: datetime.date) -> str:
         network = self._extended[code, start] = self._registry.extend(code, start)

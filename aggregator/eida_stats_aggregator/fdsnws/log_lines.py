@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -81,6 +81,7 @@ class _Codes(msgspec.Struct):
     cha: Channel
 
 
+_TYPES = Network, Station, Location, Channel
 _EXPECTED = {short: EXPECTED[name] for short, name in zip(_Codes.__struct_fields__, CODES, strict=True)}
 
 
@@ -167,6 +168,29 @@ def check_stream(codes: Mapping[str, str | None], locate: Callable[[], str]) -> 
     except msgspec.ValidationError:
         raise NotARequest(f"{locate()}.{explain_first(codes, _Codes, _EXPECTED)}") from None
     return Stream(checked.net, checked.sta, checked.loc, checked.cha)
+
+
+def find_stream(network: str | None, station: str | None, location: str, channel: str | None) -> Stream:
+    """Return a stream by its codes; as `check_stream`, without the reason.
+
+    Streams share their codes, so most of them are known even if the stream is new.
+
+    Raises:
+        NotARequest: if a code is not valid.
+    """
+    codes = network, station, location, channel
+    if not all(map(_is_code, codes, _TYPES)):
+        raise NotARequest("a code is not valid")
+    return Stream._make(codes)
+
+
+@lru_cache(maxsize=1 << 16)
+def _is_code(code: str | None, kind: Any) -> bool:
+    try:
+        msgspec.convert(code, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def has_fraction(created: str) -> bool:

@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 from mmh3 import hash64
 
+from eida_statistics import hll, payload
 from eida_statistics.errors import UnreadableLog
-from eida_statistics.hll import hash_client
 from eida_statistics.networks import is_temporary
-from eida_statistics.payload import EARLIEST_DAY, normalize_country
+from eida_statistics.payload import EARLIEST_DAY
 from eida_stats_aggregator.fdsnws import log_lines
 from eida_stats_aggregator.fdsnws.log_lines import (
     MAX_TRACE_BYTES,
@@ -60,7 +60,9 @@ class _UserLocation(msgspec.Struct, gc=False):
     country: str | None = None
 
 
-class _Line(msgspec.Struct, kw_only=True, gc=False):
+class Line(msgspec.Struct, kw_only=True, gc=False):
+    """The fields of a line that count."""
+
     # In the order of the log, as in `TraceFields`.
     clientID: Any = None  # noqa: N815 - the name of the log; its type is never a reason to reject a request
     finished: str | None = None
@@ -72,7 +74,7 @@ class _Line(msgspec.Struct, kw_only=True, gc=False):
     userID: int  # noqa: N815
 
 
-_LINE = msgspec.json.Decoder(_Line)
+LINE = msgspec.json.Decoder(Line)
 
 
 def parse(line: bytes, latest: datetime.date = datetime.date.max) -> Request | Ignored | Rejected:
@@ -85,9 +87,9 @@ def parse(line: bytes, latest: datetime.date = datetime.date.max) -> Request | I
         if not line.isascii() or len(line) > MAX_LINE_BYTES:
             log_lines.check_text(line)
         try:
-            decoded: _Line | None = _LINE.decode(line)
+            decoded: Line | None = LINE.decode(line)
         except (msgspec.DecodeError, RecursionError):
-            decoded = log_lines.decode_leniently(line, _Line)
+            decoded = log_lines.decode_leniently(line, Line)
         if decoded is None or (decoded.service != SERVICE and decoded.service is not None):
             return Ignored()
         finished = decoded.finished
@@ -99,7 +101,7 @@ def parse(line: bytes, latest: datetime.date = datetime.date.max) -> Request | I
             return Rejected(f"{log_lines.name_end_field(decoded.finished)}: not a day that a log can have")
         country = decoded.userLocation.country if decoded.userLocation is not None else None
         agent = decoded.clientID
-        client = _hash_client(decoded.userID)
+        client = hash_client(decoded.userID)
         deliveries = _parse_deliveries(decoded) if decoded.status == "OK" else None
         created = decoded.created
         if created is not None and has_fraction(created):
@@ -108,7 +110,7 @@ def parse(line: bytes, latest: datetime.date = datetime.date.max) -> Request | I
             key = hash64(line.strip())[0]
         return Request(
             day,
-            _normalize_country(country) if country else "",
+            normalize_country(country) if country else "",
             client,
             deliveries,
             agent if type(agent) is str else None,
@@ -142,7 +144,7 @@ def recover(line: bytes, rejected: Rejected, latest: datetime.date) -> list[Requ
     return log_lines.recover(line, rejected, partial(parse, latest=latest))
 
 
-def _parse_deliveries(line: _Line) -> list[Delivery]:
+def _parse_deliveries(line: Line) -> list[Delivery]:
     deliveries: list[Delivery] = []
     # The innermost loop of all: five million turns for a million requests.
     for trace in line.trace or ():
@@ -156,30 +158,30 @@ def _parse_deliveries(line: _Line) -> list[Delivery]:
     return deliveries
 
 
-def _check_stream(trace: TraceFields, line: _Line) -> tuple[Stream, bool]:
+def _check_stream(trace: TraceFields, line: Line) -> tuple[Stream, bool]:
     """Check a stream that is not known yet, and return it with whether its network is temporary."""
     codes = {"net": trace.net, "sta": trace.sta, "loc": trace.loc or "", "cha": trace.cha}
     stream = log_lines.check_stream(codes, lambda: _locate(trace, line))
-    if len(_streams) >= _KNOWN_STREAMS:
+    if len(_streams) >= KNOWN_STREAMS:
         _streams.clear()
     known = _streams[trace.net, trace.sta, trace.loc, trace.cha] = stream, is_temporary(stream.network)
     return known
 
 
-def _parse_start(trace: TraceFields, line: _Line) -> datetime.date:
+def _parse_start(trace: TraceFields, line: Line) -> datetime.date:
     day = parse_date((trace.start or "")[:10])
     if day is None:
         raise NotARequest(f"{_locate(trace, line)}.start: not a date, and network is temporary")
     return day
 
 
-def _locate(trace: TraceFields, line: _Line) -> str:
+def _locate(trace: TraceFields, line: Line) -> str:
     (number,) = (number for number, other in enumerate(line.trace or ()) if other is trace)
     return f"trace[{number}]"
 
 
 # The same streams and clients are in almost every line of a log.
-_KNOWN_STREAMS = 1 << 17
+KNOWN_STREAMS = 1 << 17
 _streams: dict[tuple[str | None, ...], tuple[Stream, bool]] = {}
-_hash_client = lru_cache(maxsize=1 << 16)(hash_client)
-_normalize_country = lru_cache(maxsize=1024)(normalize_country)
+hash_client = lru_cache(maxsize=1 << 16)(hll.hash_client)
+normalize_country = lru_cache(maxsize=1024)(payload.normalize_country)

@@ -12,6 +12,7 @@ from eida_stats_aggregator.fdsnws import repeated_requests, request_log
 from eida_stats_aggregator.fdsnws.aggregation import Aggregation
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.log_lines import Ignored, Reject, Rejected
+from eida_stats_aggregator.fdsnws.plain_lines import PlainLines, Requests
 from eida_stats_aggregator.fdsnws.repeated_requests import Choices, RecordKeys, Window
 from eida_stats_aggregator.fdsnws.request_log import Request
 
@@ -21,7 +22,7 @@ _KNOWN_AGENTS = 1 << 14
 _KNOWN_CHARACTERS = 1024
 _FINGERPRINTS = 1 << 128
 
-_OF_THIS_PROCESS = ("request_filter", "window", "_choices", "_due", "_noted", "_known")
+_OF_THIS_PROCESS = ("request_filter", "window", "_choices", "_due", "_noted", "_known", "_plain_lines")
 
 
 class Tally:
@@ -59,6 +60,7 @@ class Tally:
         self._due: dict[int, int | None] = {}
         self._noted = RecordKeys()
         self._known: dict[str | None, tuple[bool, list[int]]] = {}
+        self._plain_lines = PlainLines()
         self.set_place(0)
 
     @property
@@ -76,6 +78,16 @@ class Tally:
         self._noted = self.noted.setdefault(place, RecordKeys())
         self._due = self._choices.due.setdefault(place, {}) if self._choices is not None else {}
 
+    def add_text(self, text: bytes, first: int = 1) -> list[tuple[int, str]]:
+        """Add whole lines, each with its line break; as `add`, mostly in half of the time."""
+        if self.window is None:
+            requests = self._plain_lines.parse(text, self.request_filter.latest)
+            if requests is not None and self._add_plain(requests):
+                if self.request_filter.fingerprinted:
+                    self._add_fingerprint(text.split(b"\n"))
+                return []
+        return self.add(text.split(b"\n")[:-1], first)
+
     def add(self, lines: Sequence[bytes], first: int = 1) -> list[tuple[int, str]]:
         """Add lines, and return the number and the reason of the first few that are rejected.
 
@@ -83,7 +95,7 @@ class Tally:
             RegistryUnavailable: if a network needs the registry, which cannot be loaded.
         """
         if self.request_filter.fingerprinted:
-            self.fingerprint = (self.fingerprint + _compute_fingerprint(lines)) % _FINGERPRINTS
+            self._add_fingerprint(lines)
         rejections: list[tuple[int, str]] = []
         self._count(self._drop_repeated(self._parse_requests(lines, first, rejections)))
         return rejections
@@ -106,11 +118,36 @@ class Tally:
                 rejections += [(number, reason) for reason in reasons[: SHOWN_REJECTS - len(rejections)]]
                 yield from [one for one in recovered if type(one) is Request]
 
+    def _add_plain(self, requests: Requests) -> bool:
+        """Add requests if each of them counts, and return whether that is so."""
+        known, choices = self._known, self._choices
+        if choices is not None and not choices.repeated.isdisjoint((requests.keys & ~1).tolist()):
+            return False
+        by_day = Counter(requests.days)
+        if by_day and not self.request_filter.since <= min(by_day) <= max(by_day) <= self.request_filter.until:
+            return False
+        classes = [known.get(agent) or self._classify_agent(agent) for agent in requests.agents]
+        if not all(taken for taken, _ in classes):
+            return False
+        if choices is None:
+            self._noted.keys.frombytes(requests.keys.tobytes())
+        self.ignored += requests.ignored
+        self.aggregation.add_all(requests)
+        self.requests_by_day += by_day
+        self.counted = self.requests_by_day.total()
+        for (_, figures), count, size in zip(classes, *requests.weigh(), strict=True):
+            figures[0] += count
+            figures[1] += size
+        return True
+
     def finish(self) -> None:
         """Count the requests that were held back, after the last line."""
         if self.window is not None:
             self._count(self.window.release())
             self.repeated, self.window = self.repeated + self.window.repeated, None
+
+    def _add_fingerprint(self, lines: Iterable[bytes]) -> None:
+        self.fingerprint = (self.fingerprint + _compute_fingerprint(lines)) % _FINGERPRINTS
 
     def _drop_repeated(self, requests: Iterable[Request]) -> Iterable[Request]:
         if self.window is not None:

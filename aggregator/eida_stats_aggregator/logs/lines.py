@@ -23,15 +23,20 @@ class LineSplitter:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Add a chunk, and return the lines that end in it."""
-        first, *others = chunk.split(b"\n")
-        self._keep(first)
-        if not others:
-            return []
-        ended = [self.rest, *others]
-        last = ended.pop()
+        return self.cut(chunk).split(b"\n")[:-1]
+
+    def cut(self, chunk: bytes) -> bytes:
+        """Add a chunk, and return the lines that end in it as one text, each with its line break."""
+        end = chunk.rfind(b"\n") + 1
+        if not end:
+            self._keep(chunk)
+            return b""
+        first = chunk.index(b"\n")
+        self._keep(chunk[:first])
+        text = self.rest + chunk[first:end]
         self._pieces, self._size = [], 0
-        self._keep(last)
-        return ended
+        self._keep(chunk[end:])
+        return text
 
     def _keep(self, piece: bytes) -> None:
         if b"\0" in piece:

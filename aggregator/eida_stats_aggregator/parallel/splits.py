@@ -75,11 +75,11 @@ def read(log: Log, part: Part, tally: Tally) -> PartRead:
     rejections: list[tuple[int, str]] = []
     try:
         for chunk in _read_chunks(log, part):
-            ended = cutter.feed(chunk)
-            if ended and head is None:
-                head = ended.pop(0)
-            rejections += tally.add(ended, lines + 1)
-            lines += len(ended)
+            text = cutter.cut(chunk)
+            if text and head is None:
+                head, _, text = text.partition(b"\n")
+            rejections += tally.add_text(text, lines + 1)
+            lines += text.count(b"\n")
     except NotSplittable as problem:
         problem.log = part.log
         raise

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from eida_statistics import hll
 from eida_stats_aggregator.fdsnws import request_log
 from eida_stats_aggregator.fdsnws.log_lines import Ignored, Rejected, Stream
-from eida_stats_aggregator.fdsnws.request_log import _KNOWN_STREAMS, Delivery, Request, parse
+from eida_stats_aggregator.fdsnws.request_log import KNOWN_STREAMS, Delivery, Request, parse
 from eida_stats_aggregator.logs.lines import MAX_LINE_BYTES
+from support.plain_lines import parse_plain
 from support.stubs import encode_log, line, make_log, trace
 
 DAY = datetime.date(2020, 9, 18)
@@ -23,7 +24,11 @@ by_obspy = partial(Request, agent="ObsPy/1.2.2 (Windows-10-10.0.18362-SP0, Pytho
 
 
 def one(**changes: object) -> Request | Ignored | Rejected:
-    return without_key(parse(encode_log(line(**changes)).rstrip(b"\n")))
+    text = encode_log(line(**changes))
+    outcome = parse(text.rstrip(b"\n"))
+    # Many lines at once are parsed by other code.
+    assert parse_plain(text) in (None, [outcome])
+    return without_key(outcome)
 
 
 def without_key(outcome: Request | Ignored | Rejected) -> Request | Ignored | Rejected:
@@ -203,7 +208,7 @@ def test_other_line_is_rejected(raw: bytes, reason: str) -> None:
 def test_longest_line_counts_all_streams() -> None:
     # If a new stream took time for each trace of its line, this would take hours.
     count = 350_000
-    assert count > _KNOWN_STREAMS
+    assert count > KNOWN_STREAMS
     one_trace = encode_log(trace()).rstrip()
     traces = b", ".join(one_trace.replace(b"EIL", b"S%d" % number) for number in range(count))
     longest = encode_log(line(trace=[])).rstrip().replace(b"[]", b"[" + traces + b"]")
@@ -215,7 +220,7 @@ def test_longest_line_counts_all_streams() -> None:
 
 
 def test_stream_cache_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_log, "_KNOWN_STREAMS", 3)
+    monkeypatch.setattr(request_log, "KNOWN_STREAMS", 3)
     for _ in range(2):
         for number in range(10):
             traces = [trace(net="Z3", sta=f"S{number}"), trace(sta=f"S{number}", loc="00")]

@@ -1,5 +1,6 @@
 """Sums over the lines of logs, and the counts of lines that are left out."""
 
+import dataclasses
 import datetime
 import pickle
 from collections.abc import Iterable, Sequence
@@ -45,7 +46,7 @@ def selecting(
 
 def tallied(lines: Iterable[bytes], request_filter: RequestFilter | None = None) -> Tally:
     made = Tally(request_filter or selecting(), NetworkRegistry(lambda: EPOCHS))
-    made.reject("a.log", made.add(lines))
+    made.reject("a.log", made.add_text(b"".join(one + b"\n" for one in lines)))
     return made
 
 
@@ -333,6 +334,22 @@ def test_classes_sum_up_to_the_payload(lines: list[bytes], request_filter: Reque
     assert sum(requests for requests, _ in made.classes.values()) == sum(row.nb_requests for row in rows)
     assert sum(size for _, size in made.classes.values()) == sum(row.bytes for row in rows)
     assert (everyone.counted, everyone.excluded) == (made.counted + made.excluded, 0)
+
+
+@settings(deadline=None)
+@given(st.lists(lines_of_logs, max_size=4), selections, st.booleans())
+def test_text_is_tallied_as_its_lines(
+    pieces: list[list[bytes]], request_filter: RequestFilter, fingerprinted: bool
+) -> None:
+    request_filter = dataclasses.replace(request_filter, fingerprinted=fingerprinted)
+    by_line, by_text = (Tally(request_filter, NetworkRegistry(lambda: EPOCHS)) for _ in range(2))
+    first = 1
+    for lines in pieces:
+        assert by_text.add_text(b"".join(one + b"\n" for one in lines), first) == by_line.add(lines, first)
+        first += len(lines)
+    assert list_results(by_text) == list_results(by_line)
+    assert (by_text.noted, by_text.fingerprint) == (by_line.noted, by_line.fingerprint)
+    assert (by_text.requests_by_day, by_text.other_days) == (by_line.requests_by_day, by_line.other_days)
 
 
 @settings(deadline=None)

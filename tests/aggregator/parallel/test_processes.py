@@ -34,7 +34,7 @@ from eida_statistics.errors import RegistryUnavailable, UnreadableLog
 from eida_statistics.networks import Epoch, NetworkRegistry
 from eida_statistics.zstandard import zstd
 from eida_stats_aggregator.errors import WorkerLost
-from eida_stats_aggregator.fdsnws import log_lines, repeated_requests, request_log
+from eida_stats_aggregator.fdsnws import log_lines, plain_lines, repeated_requests, request_log
 from eida_stats_aggregator.fdsnws.aggregation import Aggregation
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.log_lines import Ignored, Rejected
@@ -146,6 +146,7 @@ def sizes(*, part: int, chunk: int, longest_line: int = 2000) -> Iterator[None]:
         patch.setattr(lines, "MAX_LINE_BYTES", longest_line)
         patch.setattr(request_log, "MAX_LINE_BYTES", longest_line)
         patch.setattr(log_lines, "MAX_LINE_BYTES", longest_line)
+        patch.setattr(plain_lines, "MAX_LINE_BYTES", longest_line)
         yield
 
 
