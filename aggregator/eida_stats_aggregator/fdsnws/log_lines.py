@@ -170,7 +170,7 @@ def check_stream(codes: Mapping[str, str | None], locate: Callable[[], str]) -> 
     return Stream(checked.net, checked.sta, checked.loc, checked.cha)
 
 
-def find_stream(network: str | None, station: str | None, location: str, channel: str | None) -> Stream:
+def find_stream(network: str, station: str, location: str, channel: str) -> Stream:
     """Return a stream by its codes; as `check_stream`, without the reason.
 
     Streams share their codes, so most of them are known even if the stream is new.
@@ -185,7 +185,7 @@ def find_stream(network: str | None, station: str | None, location: str, channel
 
 
 @lru_cache(maxsize=1 << 16)
-def _is_code(code: str | None, kind: Any) -> bool:
+def _is_code(code: str, kind: Any) -> bool:
     try:
         msgspec.convert(code, kind)
     except msgspec.ValidationError:

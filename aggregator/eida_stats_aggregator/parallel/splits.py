@@ -78,8 +78,9 @@ def read(log: Log, part: Part, tally: Tally) -> PartRead:
             text = cutter.cut(chunk)
             if text and head is None:
                 head, _, text = text.partition(b"\n")
-            rejections += tally.add_text(text, lines + 1)
-            lines += text.count(b"\n")
+            count, rejected = tally.add_text(text, lines + 1)
+            rejections += rejected
+            lines += count
     except NotSplittable as problem:
         problem.log = part.log
         raise

@@ -46,7 +46,7 @@ def selecting(
 
 def tallied(lines: Iterable[bytes], request_filter: RequestFilter | None = None) -> Tally:
     made = Tally(request_filter or selecting(), NetworkRegistry(lambda: EPOCHS))
-    made.reject("a.log", made.add_text(b"".join(one + b"\n" for one in lines)))
+    made.reject("a.log", made.add_text(b"".join(one + b"\n" for one in lines))[1])
     return made
 
 
@@ -337,16 +337,19 @@ def test_classes_sum_up_to_the_payload(lines: list[bytes], request_filter: Reque
 
 
 @settings(deadline=None)
-@given(st.lists(lines_of_logs, max_size=4), selections, st.booleans())
+@given(st.lists(lines_of_logs, max_size=4), selections, st.booleans(), st.sampled_from([1, 900, 1 << 17]))
 def test_text_is_tallied_as_its_lines(
-    pieces: list[list[bytes]], request_filter: RequestFilter, fingerprinted: bool
+    pieces: list[list[bytes]], request_filter: RequestFilter, fingerprinted: bool, size: int
 ) -> None:
     request_filter = dataclasses.replace(request_filter, fingerprinted=fingerprinted)
     by_line, by_text = (Tally(request_filter, NetworkRegistry(lambda: EPOCHS)) for _ in range(2))
     first = 1
-    for lines in pieces:
-        assert by_text.add_text(b"".join(one + b"\n" for one in lines), first) == by_line.add(lines, first)
-        first += len(lines)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tally, "_PIECE_BYTES", size)
+        for lines in pieces:
+            expected = len(lines), by_line.add(lines, first)
+            assert by_text.add_text(b"".join(one + b"\n" for one in lines), first) == expected
+            first += len(lines)
     assert list_results(by_text) == list_results(by_line)
     assert (by_text.noted, by_text.fingerprint) == (by_line.noted, by_line.fingerprint)
     assert (by_text.requests_by_day, by_text.other_days) == (by_line.requests_by_day, by_line.other_days)
