@@ -112,6 +112,49 @@ def test_savepoint_undoes_all_of_the_work(connection: Any) -> None:
 
 
 @ON_POSTGRESQL
+def test_work_that_fails_at_the_end_of_a_savepoint_is_undone(connection: Any) -> None:
+    def fail() -> None:
+        with set_savepoint(connection):
+            run(connection, "INSERT INTO copied VALUES (8)")
+            connection.run_in_background(lambda: run(connection, "SELECT no_column FROM copied"))
+
+    with connection:
+        run(connection, "INSERT INTO copied VALUES (7)")
+        with pytest.raises(psycopg2.ProgrammingError, match="no_column"):
+            fail()
+        assert count_rows(connection) == 1
+
+
+@ON_POSTGRESQL
+def test_error_of_the_caller_is_not_hidden_by_that_of_the_work(connection: Any) -> None:
+    def fail() -> None:
+        with set_savepoint(connection):
+            connection.run_in_background(lambda: run(connection, "SELECT no_column FROM copied"))
+            raise KeyboardInterrupt
+
+    with connection:
+        run(connection, "INSERT INTO copied VALUES (7)")
+        with pytest.raises(KeyboardInterrupt):
+            fail()
+        assert count_rows(connection) == 1
+
+
+@ON_POSTGRESQL
+def test_interrupted_rollback_closes_the_connection(connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the next user of the connection would commit what is left of the work."""
+
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    connection.run_in_background(lambda: run(connection, "INSERT INTO copied VALUES (7)"))
+    with monkeypatch.context() as patch:
+        patch.setattr("eida_stats_webservice.database.background.wait", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            connection.rollback()
+    assert connection.closed
+
+
+@ON_POSTGRESQL
 def test_lost_session_is_an_error(connection: Any, store_uri: str) -> None:
     with closing(connect(store_uri)) as other:
         run(other, "LOCK TABLE copied")

@@ -66,6 +66,11 @@ class BackgroundConnection(extensions.connection):
 
     def rollback(self) -> None:
         """Roll the transaction back. Then it does not matter whether the work succeeded."""
-        with suppress(Exception):
-            self._wait()
+        try:
+            with suppress(Exception):
+                self._wait()
+        except BaseException:
+            # An interrupt: the work goes on, and nobody may commit it.
+            self.close()
+            raise
         super().rollback()

@@ -65,12 +65,19 @@ def set_savepoint(connection: Any) -> Iterator[None]:
     connection.cursor().execute("SAVEPOINT part")
     try:
         yield
+        # This waits for work in the background, which belongs to the context.
+        connection.cursor()
     except BaseException:
-        # A new cursor waits for work in the background.
-        connection.cursor().execute("ROLLBACK TO SAVEPOINT part")
+        with contextlib.suppress(Exception):
+            # The work may fail, too.
+            connection.cursor()
+        # If the session is lost, this fails, and everything is undone in any case.
+        with contextlib.suppress(Exception):
+            cursor = connection.cursor()
+            cursor.execute("ROLLBACK TO SAVEPOINT part")
+            cursor.execute("RELEASE SAVEPOINT part")
         raise
-    finally:
-        connection.cursor().execute("RELEASE SAVEPOINT part")
+    connection.cursor().execute("RELEASE SAVEPOINT part")
 
 
 class Database(ABC):
