@@ -17,9 +17,7 @@ _FOLD_FROM = 1 << 21
 _FOLD_ABOVE = 512
 _PAIRS_OF_REGISTERS = 256
 
-_EXPLICIT = hll.to_hex(hll.EXPLICIT_HEADER)
 _EMPTY = hll.to_hex(hll.EMPTY)
-_HEX_DIGITS = 16
 # Bounds the memory: the clients of so many groups are written at once.
 _GROUPS_AT_ONCE = 1 << 12
 # So are the registers of so many.
@@ -114,8 +112,8 @@ class ClientSets:
         places = np.arange(bounds[-1]) + np.repeat(starts - bounds[:-1], ends - starts)
         digits = _get_hashes(self._pairs[places]).astype(">i8").tobytes().hex()
         sketches = [
-            _EXPLICIT + digits[start:end] if start < end else _EMPTY
-            for start, end in pairwise((bounds * _HEX_DIGITS).tolist())
+            hll.EXPLICIT_HEX + digits[start:end] if start < end else _EMPTY
+            for start, end in pairwise((bounds * hll.HASH_DIGITS).tolist())
         ]
         is_large = ends - starts > hll.EXPLICIT_MAX
         if self._registers:

@@ -98,12 +98,13 @@ class Encoder:
         """Return the payload with all rows that were added."""
         self._compressor.add(self._tail)
         body = self._compressor.finish()
+        content = self._hasher.hash()
         return EncodedPayload(
             envelope=self._envelope,
-            content=self._hasher.hash(),
+            content=content,
             count=self._count,
             body=body,
-            packed_rows=self._packer.finish(),
+            packed_rows=self._packer.finish(content),
             rows=_EncodedRows(body),
         )
 

@@ -1,12 +1,13 @@
-"""The rows of a payload column by column, which are added up many times as fast as from JSON.
+"""The rows of a payload column by column, which are added up several times as fast as from JSON.
 
-They are derived from the canonical form of a payload, and can be made again from it at any time. They are written
-in pieces of some thousand rows. Each is MessagePack, compressed with zstd as a frame of its own with a checksum.
+They are derived from the canonical form of a payload, and can be made again from it at any time. A header names the
+payload by its content. Then follow pieces of some thousand rows: each is MessagePack, compressed with zstd as a
+frame of its own with a checksum.
 """
 
 import datetime
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+import struct
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eida_statistics import hll
+from eida_statistics.errors import InvalidSketch
 from eida_statistics.payload import COUNTS, Row
 from eida_statistics.zstandard import zstd
 
@@ -27,8 +29,9 @@ Stream = tuple[str, str, str, str]
 
 _GET_COUNTS = tuple(map(attrgetter, COUNTS))
 _GET_STREAM = attrgetter("network", "station", "location", "channel")
-_EXPLICIT = hll.to_hex(hll.EXPLICIT_HEADER)
-_HEX_DIGITS = 16
+# Version of the format, hash of the content, and number of rows.
+_HEADER = struct.Struct("<B16sI")
+_VERSION = 1
 _WITH_CHECKSUM = {int(zstd.CompressionParameter.checksum_flag): 1}
 _TYPES = ("<u1", "<u2", "<u4", "<i4", "<i8")
 _Value = TypeVar("_Value")
@@ -55,8 +58,14 @@ class Numbers(msgspec.Struct, array_like=True, gc=False):
         dtype = next(one for one in _TYPES if np.iinfo(one).min <= low and high <= np.iinfo(one).max)
         return cls(dtype, numbers.astype(dtype).tobytes())
 
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.values) // np.dtype(self.dtype).itemsize
+
     def to_array(self) -> NDArray[np.int64]:
         """Return them as signed integers of 64 bits."""
+        if self.dtype not in _TYPES:
+            raise UnreadableRows("an unknown type of numbers")
         return np.frombuffer(self.values, dtype=self.dtype).astype(np.int64)
 
 
@@ -86,6 +95,10 @@ class RowColumns(msgspec.Struct, array_like=True, gc=False):
     hashes: Numbers
     sketches: dict[int, bytes]
 
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.sizes)
+
 
 _DECODER = msgspec.msgpack.Decoder(RowColumns)
 
@@ -95,52 +108,66 @@ class Packer:
 
     def __init__(self) -> None:
         self._waiting: list[Row] = []
-        self._packed = bytearray()
+        self._packed = bytearray(_HEADER.size)
+        self._count = 0
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Add the next rows."""
+        """Add the next rows.
+
+        Raises:
+            InvalidSketch: if a sketch is not valid.
+        """
         self._waiting += rows
+        self._count += len(rows)
         while len(self._waiting) >= ROWS_AT_ONCE:
             self._packed += _pack(self._waiting[:ROWS_AT_ONCE])
             del self._waiting[:ROWS_AT_ONCE]
 
-    def finish(self) -> bytearray:
-        """Return all rows that were added."""
+    def finish(self, content: str) -> bytearray:
+        """Return all rows that were added. `content` is the hash of the statistics of the payload.
+
+        Raises:
+            InvalidSketch: if a sketch is not valid.
+        """
         if self._waiting:
             self._packed += _pack(self._waiting)
             self._waiting = []
+        _HEADER.pack_into(self._packed, 0, _VERSION, bytes.fromhex(content), self._count)
         return self._packed
 
 
-def pack(rows: Iterable[Row]) -> bytearray:
-    """Return rows, packed."""
-    packer = Packer()
-    remaining = iter(rows)
-    while some := list(islice(remaining, ROWS_AT_ONCE)):
-        packer.add(some)
-    return packer.finish()
+def unpack(packed: bytes | bytearray, content: str) -> Iterator[RowColumns]:
+    """Yield the packed rows of a payload, a piece at a time.
 
-
-def unpack(packed: bytes | bytearray) -> Iterator[RowColumns]:
-    """Yield packed rows, a piece at a time.
+    Args:
+        packed: the bytes.
+        content: the hash of the statistics of the payload.
 
     Raises:
-        UnreadableRows: if the bytes turn out to be invalid; some pieces may have been yielded before.
+        UnreadableRows: if the bytes turn out to be invalid, or to be of another payload; some pieces may have been
+            yielded before.
     """
-    rest = memoryview(packed)
     try:
+        version, found, count = _HEADER.unpack_from(packed)
+        if version != _VERSION or found != bytes.fromhex(content):
+            raise UnreadableRows("another version or payload")
+        rest = memoryview(packed)[_HEADER.size :]
         while rest:
             size = zstd.get_frame_size(rest)
-            yield _decode(rest[:size])
+            piece = _decode(rest[:size])
+            count -= len(piece)
+            yield piece
             rest = rest[size:]
-    except (zstd.ZstdError, msgspec.DecodeError, TypeError, ValueError) as error:
+        if count:
+            raise UnreadableRows("another number of rows")
+    except (struct.error, zstd.ZstdError, msgspec.DecodeError, TypeError, ValueError) as error:
         raise UnreadableRows(str(error)) from error
 
 
-def is_readable(packed: bytes | bytearray) -> bool:
-    """Return whether the bytes are packed rows."""
+def is_readable(packed: bytes | bytearray, content: str) -> bool:
+    """Return whether the bytes are the packed rows of a payload with this hash of its statistics."""
     try:
-        for _ in unpack(packed):
+        for _ in unpack(packed, content):
             pass
     except UnreadableRows:
         return False
@@ -168,12 +195,15 @@ def _make_columns(rows: list[Row]) -> RowColumns:
     sizes = np.zeros(len(rows), dtype=np.int64)
     sketches = {}
     for place, row in enumerate(rows):
-        if row.clients.startswith(_EXPLICIT):
-            digits = row.clients[len(_EXPLICIT) :]
+        if row.clients.startswith(hll.EXPLICIT_HEX):
+            digits = row.clients[len(hll.EXPLICIT_HEX) :]
             hashes.append(digits)
-            sizes[place] = len(digits) // _HEX_DIGITS
+            sizes[place], rest = divmod(len(digits), hll.HASH_DIGITS)
+            if rest:
+                raise InvalidSketch("a hash that is cut off")
         else:
             sketches[place] = hll.from_hex(row.clients)
+            hll.check(sketches[place])
     return RowColumns(
         months,
         networks,
@@ -185,7 +215,7 @@ def _make_columns(rows: list[Row]) -> RowColumns:
         country_of_row,
         [Numbers.from_array(np.fromiter(map(get, rows), np.int64, len(rows))) for get in _GET_COUNTS],
         Numbers.from_array(sizes),
-        Numbers.from_array(np.frombuffer(bytes.fromhex("".join(hashes)), dtype=">i8").astype(np.int64)),
+        Numbers.from_array(np.frombuffer(hll.from_hex("\\x" + "".join(hashes)), dtype=">i8").astype(np.int64)),
         sketches,
     )
 

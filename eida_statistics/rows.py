@@ -9,9 +9,6 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from eida_statistics import hll
 
-_EXPLICIT = hll.to_hex(hll.EXPLICIT_HEADER)
-_HEX_DIGITS = 16
-
 
 class SumRow(Protocol):
     """A record of sums; `clients` is a sketch in hexadecimal, `counts` names the fields that are added up."""
@@ -62,20 +59,23 @@ def subtract_row(row: AnyRow, earlier: AnyRow) -> AnyRow | None:
 
 @cache
 def _make_getter(fields: tuple[str, ...]) -> Callable[[SumRow], tuple[int, ...]]:
-    """Return a function that returns some fields of a row, several times as fast as one by one."""
+    """Return a function that returns two or more fields of a row, several times as fast as one by one."""
     return attrgetter(*fields)
 
 
 def _contains(sketch: str, other: str) -> bool:
     """Return whether a sketch in canonical form has all clients of another one."""
-    if sketch.startswith(_EXPLICIT) and other.startswith(_EXPLICIT):
+    if sketch.startswith(hll.EXPLICIT_HEX) and other.startswith(hll.EXPLICIT_HEX):
         # Most sketches by far. To decode and check them takes ten times as long.
         return len(sketch) >= len(other) and set(_list_hashes(sketch)).issuperset(_list_hashes(other))
     return hll.contains(hll.from_hex(sketch), hll.from_hex(other))
 
 
 def _list_hashes(sketch: str) -> list[str]:
-    return [sketch[place : place + _HEX_DIGITS] for place in range(len(_EXPLICIT), len(sketch), _HEX_DIGITS)]
+    return [
+        sketch[place : place + hll.HASH_DIGITS]
+        for place in range(len(hll.EXPLICIT_HEX), len(sketch), hll.HASH_DIGITS)
+    ]
 
 
 def merge_sketches(sketches: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
--- The rows of payloads column by column, for corrections. Those of earlier payloads are added when a correction needs
+-- The rows of payloads column by column, for corrections. Where they are missing, they are added when a correction needs
 -- them.
 -- depends: 0017_room-for-updates
 

@@ -9,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eida_statistics import hll, packed_rows
-from eida_statistics.packed_rows import Numbers, Packer, RowColumns, UnreadableRows, pack, unpack
+from eida_statistics.errors import InvalidSketch
+from eida_statistics.packed_rows import Numbers, Packer, RowColumns, UnreadableRows, is_readable, unpack
 from eida_statistics.payload import MAX_COUNT, Row
 from eida_statistics.zstandard import zstd
 from support.payloads import sketch
 
 MONTHS = [datetime.date(2026, 10, 1), datetime.date(1990, 1, 1)]
+CONTENT = "0123456789abcdef" * 2
 CLIENTS = st.sets(st.integers(-(2**63), 2**63 - 1), max_size=4) | st.sampled_from(
     [range(160), range(161), range(-5000, 5000)]
 )
@@ -36,6 +38,13 @@ ROWS = st.lists(
     ),
     max_size=9,
 )
+
+
+def pack(*pieces: list[Row]) -> bytes:
+    packer = Packer()
+    for rows in pieces:
+        packer.add(rows)
+    return bytes(packer.finish(CONTENT))
 
 
 def read(columns: RowColumns) -> Iterator[Row]:
@@ -64,11 +73,8 @@ def test_all_rows_are_read_again(rows: list[Row], first: int, at_once: int) -> N
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(packed_rows, "ROWS_AT_ONCE", at_once)
         packed = pack(rows)
-        pieces = [list(read(columns)) for columns in unpack(packed)]
-        packer = Packer()
-        packer.add(rows[:first])
-        packer.add(rows[first:])
-        assert packer.finish() == packed
+        pieces = [list(read(columns)) for columns in unpack(packed, CONTENT)]
+        assert pack(rows[:first], rows[first:]) == packed
     assert [row for piece in pieces for row in piece] == rows
     assert all(len(piece) == at_once for piece in pieces[:-1])
 
@@ -94,13 +100,34 @@ def test_numbers_take_as_little_room_as_they_need(numbers: list[int], dtype: str
     assert made.to_array().tolist() == numbers
 
 
-def test_damaged_rows_are_noticed() -> None:
+def test_damaged_rows_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed_rows, "ROWS_AT_ONCE", 1)
     row = Row(MONTHS[0], "GE", "A", "", "BHZ", "DE", 1, 1, 1, 0, sketch(range(20)))
-    packed = bytes(pack([row]))
+    packed = pack([row, row])
     damaged = [packed[:place] + bytes([packed[place] ^ 1]) + packed[place + 1 :] for place in range(len(packed))]
-    cut_off = [packed[:place] for place in range(1, len(packed))]
-    too_long = zstd.compress(bytes(packed_rows._MOST_BYTES + 1))
-    for bad in (*damaged, *cut_off, packed + b"\0", zstd.compress(b"{}"), zstd.compress(b""), too_long):
+    # One of them after the first row.
+    cut_off = [packed[:place] for place in range(len(packed))]
+    header = pack()
+    others = [zstd.compress(text) for text in (b"", b"{}", bytes(packed_rows._MOST_BYTES + 1))]
+    for bad in (*damaged, *cut_off, packed + b"\0", packed + packed, *(header + other for other in others)):
         with pytest.raises(UnreadableRows):
-            list(unpack(bad))
-    assert list(unpack(b"")) == []
+            list(unpack(bad, CONTENT))
+        assert not is_readable(bad, CONTENT)
+    assert is_readable(packed, CONTENT)
+    assert not is_readable(packed, CONTENT[::-1])
+    assert list(unpack(header, CONTENT)) == []
+
+
+def test_unknown_types_of_numbers_are_refused() -> None:
+    with pytest.raises(UnreadableRows):
+        Numbers("<f8", bytes(8)).to_array()
+
+
+@pytest.mark.parametrize("digits", ["0" * 15, "0" * 14 + "  ", "x" * 16])
+def test_bad_sketches_are_refused(digits: str) -> None:
+    row = Row(MONTHS[0], "GE", "A", "", "BHZ", "DE", 1, 1, 1, 0, sketch([1])[:-16] + digits)
+    with pytest.raises(InvalidSketch):
+        pack([row])
+    row.clients = sketch(range(200))[:-2]
+    with pytest.raises(InvalidSketch):
+        pack([row])

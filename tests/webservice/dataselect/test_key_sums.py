@@ -13,14 +13,16 @@ from eida_statistics.encoding import EncodedPayload, encode
 from eida_statistics.packed_rows import unpack
 from eida_statistics.payload import MAX_COUNT, Key, Payload, Row
 from eida_statistics.rows import merge_rows
+from eida_statistics.zstandard import zstd
 from eida_stats_webservice.dataselect import payload_sums
 from eida_stats_webservice.dataselect.key_sums import KeySums
 from eida_stats_webservice.dataselect.payload_sums import PayloadSums
 from eida_stats_webservice.dataselect.repository import DataselectRepository
-from eida_stats_webservice.errors import DamagedPayload, RefusedByDatabase
+from eida_stats_webservice.errors import DamagedPayload, DatabaseFull, RefusedByDatabase
+from eida_stats_webservice.payloads.differences import report_damage
 from support.node_client import make_node
 from support.payloads import payload, row, sketch
-from support.stores import ON_ONE_STORE, Store
+from support.stores import ON_ONE_STORE, ON_POSTGRESQL, Store
 from support.tables import execute, read_sums, select
 
 OCTOBER = datetime.date(2026, 10, 1)
@@ -50,7 +52,7 @@ def add_up(payloads: Iterable[EncodedPayload], keys: Sequence[Key], most_clients
     while keys:
         sums = KeySums(keys, most_clients)
         for one in given:
-            for columns in unpack(one.packed_rows):
+            for columns in unpack(one.packed_rows, one.content):
                 sums.add(columns)
         assert sums.keys
         assert len(sums.keys) == 1 or sums._count_clients() <= most_clients
@@ -93,7 +95,8 @@ def test_many_clients_become_registers_before_keys_are_dropped() -> None:
     sums = KeySums(keys, 8 * 600)
     for start in range(0, 10 * 150, 150):
         rows = [make_row(one, 1, range(start, start + 150)) for one in STATIONS]
-        for columns in unpack(make_payload(rows).packed_rows):
+        made = make_payload(rows)
+        for columns in unpack(made.packed_rows, made.content):
             sums.add(columns)
     assert sums.keys == keys
     assert [one.clients for one in sums.make_rows()] == [sketch(range(1500))] * len(keys)
@@ -113,15 +116,24 @@ def test_a_damaged_payload_with_a_key_twice_is_retracted(store: Store, monkeypat
     assert [differences for *_, differences in store.verification.verify() if differences] == []
 
 
-@pytest.mark.parametrize("stored", [None, b"\0"])
-def test_packed_rows_are_made_again(store: Store, stored: bytes | None) -> None:
+@pytest.mark.parametrize("kind", ["none", "empty", "damaged", "cut off", "of another payload"])
+def test_packed_rows_are_made_again(store: Store, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """An older version stores payloads without them."""
+    monkeypatch.setattr(packed_rows, "ROWS_AT_ONCE", 2)
     node, _ = make_node(store, "GFZ")
     for day in (1, 2, 3):
         rows = [row(station=station, bytes=10**day, clients=sketch({day})) for station in STATIONS]
         store.dataselect.ingest(node, payload(*rows, days_coverage=[f"2026-10-{day:02}"]))
     before = read_packed_rows(store)
-    execute(store, "UPDATE payloads SET packed_rows = :stored WHERE id <> 3", stored=stored)
+    first = before[0] or b""
+    pieces = {
+        "none": None,
+        "empty": b"",
+        "damaged": b"\0",
+        "cut off": first[: len(first) - 60],
+        "of another payload": before[2],
+    }
+    execute(store, "UPDATE payloads SET packed_rows = :stored WHERE id <> 3", stored=pieces[kind])
     store.payloads.retract(2, node)
     assert read_packed_rows(store) == [before[0], None, before[2]]
     assert [differences for *_, differences in store.verification.verify() if differences] == []
@@ -137,6 +149,52 @@ def test_payload_without_packed_rows_is_named_if_it_is_damaged(store: Store) -> 
         store.payloads.retract(2, node)
     assert read_sums(store, "dataselect_stats", ("station",)) == before
     assert [one.payload for one in store.payloads.list_payloads() if one.withdrawn_at is None] == [1, 2]
+
+
+def test_packed_rows_of_a_damaged_body_are_not_kept(store: Store) -> None:
+    """Otherwise they would still be used when the body has been restored from a back-up."""
+    node, _ = make_node(store, "GFZ")
+    for day in (1, 2, 3):
+        store.dataselect.ingest(node, payload(row(bytes=10**day), days_coverage=[f"2026-10-{day:02}"]))
+    ((body,),) = select(store, "SELECT body FROM payloads WHERE id = 1")
+    damaged = bytes(encode(payload(row(bytes=7), days_coverage=["2026-10-01"])).body)
+    execute(store, "UPDATE payloads SET body = :body, packed_rows = NULL WHERE id = 1", body=damaged)
+    store.payloads.retract(2, node)
+    execute(store, "UPDATE payloads SET body = :body WHERE id = 1", body=bytes(body))
+    store.payloads.retract(3, node)
+    assert [differences for *_, differences in store.verification.verify() if differences] == []
+
+
+def test_bad_sketch_in_a_body_is_named(store: Store) -> None:
+    node, _ = make_node(store, "GFZ")
+    for day in (1, 2):
+        store.dataselect.ingest(node, payload(row(), days_coverage=[f"2026-10-{day:02}"]))
+    good = payload(row(), days_coverage=["2026-10-01"])
+    text = good.to_json().replace(good.stats[0].clients[-16:].encode(), b"z" * 16)
+    execute(store, "UPDATE payloads SET body = :body, packed_rows = NULL WHERE id = 1", body=zstd.compress(text))
+    with pytest.raises(DamagedPayload, match="1"):
+        store.payloads.retract(2, node)
+    found = [one for *_, differences in store.verification.verify() for one in differences]
+    assert report_damage(1) in found
+
+
+@ON_POSTGRESQL
+def test_failure_in_the_background_undoes_the_correction(store: Store) -> None:
+    node, _ = make_node(store, "GFZ")
+    for day in (1, 2):
+        store.dataselect.ingest(node, payload(row(), days_coverage=[f"2026-10-{day:02}"]))
+    execute(
+        store,
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE disk_full; END';"
+        "CREATE TRIGGER fail BEFORE UPDATE ON dataselect_stats EXECUTE FUNCTION fail()",
+    )
+    with pytest.raises(DatabaseFull):
+        store.payloads.retract(2, node)
+    assert [one.payload for one in store.payloads.list_payloads() if one.withdrawn_at is None] == [1, 2]
+    execute(store, "DROP TRIGGER fail ON dataselect_stats")
+    assert [differences for *_, differences in store.verification.verify() if differences] == []
+    store.payloads.retract(2, node)
+    assert [differences for *_, differences in store.verification.verify() if differences] == []
 
 
 def test_deleted_sums_are_restored_with_their_key(store: Store) -> None:
@@ -155,11 +213,9 @@ def test_withdrawn_payloads_have_no_packed_rows(store: Store) -> None:
     store.dataselect.ingest(node, one)
     store.payloads.retract(1, node)
     assert read_packed_rows(store) == [None]
-    # It is in force again, and gets them when a correction needs them.
+    # When it is received once more, it is in force again.
     store.dataselect.ingest(node, one)
-    store.dataselect.ingest(node, payload(row(), days_coverage=["2026-10-02"]))
-    store.payloads.retract(2, node)
-    assert read_packed_rows(store) == [encode(one).packed_rows, None]
+    assert read_packed_rows(store) == [encode(one).packed_rows]
 
 
 def read_packed_rows(store: Store) -> list[bytes | None]:

@@ -51,6 +51,8 @@ class KeySums:
         numbers = self._index.find(rows)
         is_found = numbers >= 0
         found = numbers[is_found]
+        if not len(found):
+            return
         self._found[found] = True
         for (lower, upper), column in zip(self._counts, rows.counts, strict=True):
             counts = column.to_array()[is_found]

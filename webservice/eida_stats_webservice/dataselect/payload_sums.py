@@ -5,7 +5,7 @@ from typing import Any
 
 from eida_statistics.packed_rows import RowColumns, unpack
 from eida_statistics.payload import Key, Row
-from eida_stats_webservice.dataselect.bodies import DataselectBodies
+from eida_stats_webservice.dataselect.bodies import DataselectBodies, Packed
 from eida_stats_webservice.dataselect.key_sums import KeySums
 
 # Bound the memory. All payloads are read again for each group of this many keys, which is smaller if it has more
@@ -17,7 +17,7 @@ _KEPT_BYTES = 32 << 20
 
 
 class PayloadSums:
-    """The sums of rows over some payloads. Only the first pass reads all of them from the database.
+    """The sums of rows over some payloads. The first pass reads them from the database, and keeps the first ones.
 
     Its methods raise DamagedPayload if a payload without packed rows is damaged.
     """
@@ -26,7 +26,7 @@ class PayloadSums:
         self._connection = connection
         self._bodies = bodies
         self._numbers = numbers
-        self._kept: dict[int, bytes | bytearray] = {}
+        self._kept: dict[int, Packed] = {}
         self._kept_bytes = 0
 
     def add_by_stream(self, keys: Collection[Key]) -> Iterator[list[Row]]:
@@ -55,7 +55,7 @@ class PayloadSums:
         packed = self._kept.get(number)
         if packed is None:
             packed = self._bodies.read_packed_rows(self._connection, number)
-            if self._kept_bytes + len(packed) <= _KEPT_BYTES:
+            if self._kept_bytes + len(packed.rows) <= _KEPT_BYTES:
                 self._kept[number] = packed
-                self._kept_bytes += len(packed)
-        return unpack(packed)
+                self._kept_bytes += len(packed.rows)
+        return unpack(*packed)

@@ -35,7 +35,7 @@ FROM staging
 GROUP BY date, network, station, location, channel, country;
 
 -- name: replace_stats(node_id, now)!
--- Store the staging rows, one for each key, in place of the stored rows with these keys, and return how many there are.
+-- Store the staging rows, one for each key, in place of the stored rows with these keys, and return how many it replaced.
 -- Where pages have room, this takes half of the time of DELETE and INSERT, and two thirds of that of ON CONFLICT.
 UPDATE dataselect_stats AS stored SET
     bytes = staging.bytes,

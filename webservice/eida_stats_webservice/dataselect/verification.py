@@ -10,6 +10,7 @@ from eida_statistics.months import find_last_day
 from eida_statistics.packed_rows import Packer
 from eida_statistics.payload import Row
 from eida_stats_webservice.database.base import Database
+from eida_stats_webservice.dataselect.bodies import Packed
 from eida_stats_webservice.dataselect.identity import identify
 from eida_stats_webservice.dataselect.repository import DataselectRepository
 from eida_stats_webservice.errors import DamagedPayload
@@ -69,21 +70,26 @@ class DataselectVerification:
             connection, node, month, find_last_day(month)
         ):
             reader = self._dataselect.bodies.open(connection, number)
+            # A payload of several months is compared with its body once.
+            is_first = first_day.replace(day=1) == month
             packer = Packer()
             found = []
             try:
                 with name_damaged(number):
                     for row in reader.rows():
-                        packer.add([row])
+                        if is_first:
+                            packer.add([row])
                         if row.month == month:
                             found.append(_split(row))
+                    summary = reader.summary
+                    packed = Packed(packer.finish(summary.content), summary.content)
             except DamagedPayload:
                 yield report_damage(number)
                 continue
-            if first_day.replace(day=1) == month:
+            if is_first:
                 record = self._records.read_record(connection, number)
-                yield from compare_payload(record, identify(reader.summary), reader.summary.count)
-                if not self._dataselect.bodies.are_packed(connection, number, packer.finish()):
+                yield from compare_payload(record, identify(summary), summary.count)
+                if not self._dataselect.bodies.are_packed(connection, number, packed):
                     yield report_packed_rows(number)
             for key, sums in found:
                 parts[key].append(sums)

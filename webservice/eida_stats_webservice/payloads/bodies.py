@@ -1,11 +1,13 @@
 """The bodies of stored payloads: compressed, and read in pieces."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from eida_statistics.encoding import UnreadablePayload, decompress
+from eida_statistics.errors import InvalidSketch
 from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.errors import ContainedPayload, DamagedPayload
 
@@ -32,23 +34,26 @@ class PayloadBodies:
 
     def read_pieces(self, connection: Any, number: int) -> list[bytes]:
         """Return a payload as it is stored, compressed and in pieces."""
-        pieces: list[bytes] = []
-        first = 1
-        while True:
-            piece = self._queries.part_of_body(connection, payload_id=number, first=first, count=_BYTES_AT_ONCE)
-            # SQLite has NULL for no bytes.
-            pieces.append(bytes(piece or b""))
-            first += len(pieces[-1])
-            if len(pieces[-1]) < _BYTES_AT_ONCE:
-                break
+        pieces = list(_read_parts(partial(self._queries.part_of_body, connection, payload_id=number)))
         if pieces == [b""] and (container := self._queries.superseded_by(connection, payload_id=number)):
             raise ContainedPayload(f"payload {number}", hint=f"Read payload {container}, which superseded it.")
         return pieces
 
-    def read_packed_rows(self, connection: Any, number: int) -> bytes | None:
-        """Return the packed rows of a payload, if it has any."""
-        packed = self._queries.read_packed_rows(connection, payload_id=number)
-        return None if packed is None else bytes(packed)
+    def read_packed_rows(self, connection: Any, number: int) -> bytes:
+        """Return the packed rows of a payload; empty if it has none."""
+        return b"".join(_read_parts(partial(self._queries.part_of_packed_rows, connection, payload_id=number)))
+
+
+def _read_parts(read: Callable[..., Any]) -> Iterator[bytes]:
+    """Yield a value in pieces, the last of which is smaller than the others; `read` returns the part of it."""
+    first = 1
+    while True:
+        # SQLite has NULL for no bytes.
+        piece = bytes(read(first=first, count=_BYTES_AT_ONCE) or b"")
+        yield piece
+        if len(piece) < _BYTES_AT_ONCE:
+            break
+        first += len(piece)
 
 
 @contextmanager
@@ -56,5 +61,5 @@ def name_damaged(number: int) -> Iterator[None]:
     """Raise an error with the number of the payload if it turns out to be unreadable."""
     try:
         yield
-    except UnreadablePayload as error:
+    except (UnreadablePayload, InvalidSketch) as error:
         raise DamagedPayload(str(number), hint=_RESTORE) from error

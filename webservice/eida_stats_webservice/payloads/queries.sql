@@ -1,14 +1,14 @@
 -- Payloads of any kind. Times and days are text in ISO 8601 format.
 
--- name: add_payload(node_id, kind, hash, content, source, period_start, period_end, starts_at, ends_at, generated_at, version, nb_rows, body, packed_rows, origin, revision)^
+-- name: add_payload(node_id, kind, hash, content, source, period_start, period_end, starts_at, ends_at, generated_at, version, nb_rows, body, origin, revision)^
 -- Add a payload.
 INSERT INTO payloads (
     node_id, kind, hash, content, source, period_start, period_end, starts_at, ends_at, generated_at, version, nb_rows,
-    body, packed_rows, origin, revision
+    body, origin, revision
 )
 VALUES (
     :node_id, :kind, :hash, :content, :source, :period_start, :period_end, :starts_at, :ends_at, :generated_at,
-    :version, :nb_rows, :body, :packed_rows, :origin, :revision
+    :version, :nb_rows, :body, :origin, :revision
 )
 RETURNING id, created_at;
 
@@ -49,12 +49,16 @@ ORDER BY id;
 -- Return some bytes of the stored body of a payload. The first byte has the number 1.
 SELECT substr(body, :first, :count) FROM payloads WHERE id = :payload_id;
 
--- name: read_packed_rows(payload_id)$
--- Return the packed rows of a payload.
-SELECT packed_rows FROM payloads WHERE id = :payload_id;
+-- name: read_content(payload_id)$
+-- Return the hash of the statistics of a payload.
+SELECT content FROM payloads WHERE id = :payload_id;
+
+-- name: part_of_packed_rows(payload_id, first, count)$
+-- Return some bytes of the packed rows of a payload. The first byte has the number 1.
+SELECT substr(packed_rows, :first, :count) FROM payloads WHERE id = :payload_id;
 
 -- name: set_packed_rows(payload_id, packed_rows)!
--- Store the packed rows of a payload that has none, or none that can be read.
+-- Store the packed rows of a payload.
 UPDATE payloads SET packed_rows = :packed_rows WHERE id = :payload_id;
 
 -- name: delete_packed_rows(node_id, kind, first_day, last_day)!

@@ -113,6 +113,7 @@ class PayloadTable:
             self._queries.restore_payload(connection, payload_id=number, origin=origin, revision=revision)
             if earlier.is_emptied:
                 self._queries.set_body(connection, payload_id=number, body=new.body)
+            self._keep_packed_rows(connection, number, new)
             return earlier
         number, received_at = self._queries.add_payload(
             connection,
@@ -123,21 +124,31 @@ class PayloadTable:
             version=new.version,
             nb_rows=new.rows,
             body=new.body,
-            packed_rows=new.packed_rows,
             origin=origin,
             revision=revision,
         )
         days = [{"payload_id": number, "day": day.isoformat()} for day in sorted(new.identity.days)]
         self._queries.add_payload_days(connection, days)
+        self._keep_packed_rows(connection, number, new)
         return Entry(number, parse_time(received_at), in_force=True)
 
     def empty_body(self, connection: Any, number: int) -> None:
         """Delete the body of a payload that was made from raw logs, and that the one in its place contains."""
         self._queries.set_body(connection, payload_id=number, body=b"")
 
+    def read_content(self, connection: Any, number: int) -> str:
+        """Return the hash of the statistics of a payload."""
+        content: str = self._queries.read_content(connection, payload_id=number)
+        return content
+
     def set_packed_rows(self, connection: Any, number: int, packed: bytes | bytearray) -> None:
-        """Store the packed rows of a payload that has none, or none that can be read."""
+        """Store the packed rows of a payload."""
         self._queries.set_packed_rows(connection, payload_id=number, packed_rows=packed)
+
+    def _keep_packed_rows(self, connection: Any, number: int, new: Description) -> None:
+        # In a statement of its own: the driver holds several copies of all values of a statement.
+        if new.packed_rows is not None:
+            self.set_packed_rows(connection, number, new.packed_rows)
 
     def delete_packed_rows(self, connection: Any, node: Node, days: Period) -> None:
         """Delete the packed rows of the payloads in force that may have requests of some days."""
