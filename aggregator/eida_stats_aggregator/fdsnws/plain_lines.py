@@ -183,15 +183,15 @@ def _decode(text: bytes) -> list[Line] | None:
         lines = request_log.LINE.decode_lines(text)
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         return None
-    codes = np.frombuffer(text, dtype=np.uint8)
-    breaks = np.flatnonzero(codes == _LINE_BREAK)
+    characters = np.frombuffer(text, dtype=np.uint8)
+    breaks = np.flatnonzero(characters == _LINE_BREAK)
     # Within an object of JSON, no line break is between such brackets.
     is_plain = (
         len(lines) == len(breaks) > 0
-        and codes[0] == _OPENING
-        and breaks[-1] == len(codes) - 1
-        and (codes[breaks - 1] == _CLOSING).all()
-        and (codes[breaks[:-1] + 1] == _OPENING).all()
+        and characters[0] == _OPENING
+        and breaks[-1] == len(characters) - 1
+        and (characters[breaks - 1] == _CLOSING).all()
+        and (characters[breaks[:-1] + 1] == _OPENING).all()
     )
     return lines if is_plain else None
 

@@ -22,9 +22,20 @@ _KNOWN_AGENTS = 1 << 14
 _KNOWN_CHARACTERS = 1024
 # So many lines, and all that is made of them, fit into the cache. A whole block of bzip2 takes 1.5 times as long.
 _PIECE_BYTES = 1 << 17
+_LONGEST_PAUSE = 63
 _FINGERPRINTS = 1 << 128
 
-_OF_THIS_PROCESS = ("request_filter", "window", "_choices", "_due", "_noted", "_known", "_plain_lines")
+_OF_THIS_PROCESS = (
+    "request_filter",
+    "window",
+    "_choices",
+    "_due",
+    "_noted",
+    "_known",
+    "_plain_lines",
+    "_untried",
+    "_pause",
+)
 
 
 class Tally:
@@ -63,6 +74,8 @@ class Tally:
         self._noted = RecordKeys()
         self._known: dict[str | None, tuple[bool, list[int]]] = {}
         self._plain_lines = PlainLines()
+        # How many pieces of text are not tried as plain lines, next and after the last failure.
+        self._untried = self._pause = 0
         self.set_place(0)
 
     @property
@@ -89,17 +102,12 @@ class Tally:
         count = 0
         rejections: list[tuple[int, str]] = []
         for piece in _cut(text):
-            requests = (
-                None if self.window is not None else self._plain_lines.parse(piece, self.request_filter.latest)
-            )
-            if requests is not None and self._add_plain(requests):
-                if self.request_filter.fingerprinted:
-                    self._add_fingerprint(piece.split(b"\n"))
-                count += requests.lines
-            else:
+            added = self._add_plain(piece) if self.window is None else 0
+            if not added:
                 lines = piece.split(b"\n")[:-1]
                 rejections += self.add(lines, first + count)
-                count += len(lines)
+                added = len(lines)
+            count += added
         return count, rejections[:SHOWN_REJECTS]
 
     def add(self, lines: Sequence[bytes], first: int = 1) -> list[tuple[int, str]]:
@@ -132,7 +140,22 @@ class Tally:
                 rejections += [(number, reason) for reason in reasons[: SHOWN_REJECTS - len(rejections)]]
                 yield from [one for one in recovered if type(one) is Request]
 
-    def _add_plain(self, requests: Requests) -> bool:
+    def _add_plain(self, text: bytes) -> int:
+        """Add lines at once, and return how many; 0 if they must be added one by one."""
+        if self._untried:
+            self._untried -= 1
+            return 0
+        requests = self._plain_lines.parse(text, self.request_filter.latest)
+        if requests is None or not self._add_requests(requests):
+            # If this goes on, ever more pieces are not tried, which would take half as long again.
+            self._untried = self._pause = min(2 * self._pause + 1, _LONGEST_PAUSE)
+            return 0
+        self._pause = 0
+        if self.request_filter.fingerprinted:
+            self._add_fingerprint(text.split(b"\n"))
+        return requests.lines
+
+    def _add_requests(self, requests: Requests) -> bool:
         """Add requests if each of them counts, and return whether that is so."""
         known, choices = self._known, self._choices
         if choices is not None and not choices.repeated.isdisjoint((requests.keys & ~1).tolist()):

@@ -18,6 +18,7 @@ from eida_statistics.user_agents import ClientClasses
 from eida_stats_aggregator.fdsnws import sums, tally
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.log_lines import Reject
+from eida_stats_aggregator.fdsnws.plain_lines import PlainLines
 from eida_stats_aggregator.fdsnws.tally import SHOWN_REJECTS, Tally
 from support.aggregates import make_payload
 from support.stubs import encode_log, line, trace
@@ -237,6 +238,26 @@ def test_name_is_looked_for_once() -> None:
     lines = log(*(line(clientID=name) for name in ("ObsPy", "curl", "ObsPy", "curl")))
     tallied(lines, Counting(selecting().classes, selecting().latest))
     assert looked == ["ObsPy", "curl"]
+
+
+def test_odd_pieces_are_rarely_tried_as_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a log with an odd line in each piece would be parsed twice."""
+    tried = []
+    parse = PlainLines.parse
+
+    def note(lines: PlainLines, text: bytes, latest: datetime.date) -> object:
+        tried.append(text)
+        return parse(lines, text, latest)
+
+    monkeypatch.setattr(PlainLines, "parse", note)
+    made = Tally(selecting(), NetworkRegistry(lambda: EPOCHS))
+    for _ in range(500):
+        made.add_text(b"no JSON\n")
+    assert len(tried) < 16
+    for _ in range(500):
+        made.add_text(encode_log(line()))
+    assert len(tried) > 400
+    assert counts(made) == (500, 0, 500, 0, 0, 1000)
 
 
 def test_large_sums_are_made_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
