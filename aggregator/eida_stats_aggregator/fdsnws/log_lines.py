@@ -4,7 +4,7 @@ import datetime
 import json
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -81,7 +81,6 @@ class _Codes(msgspec.Struct):
     cha: Channel
 
 
-_TYPES = Network, Station, Location, Channel
 _EXPECTED = {short: EXPECTED[name] for short, name in zip(_Codes.__struct_fields__, CODES, strict=True)}
 
 
@@ -179,18 +178,21 @@ def find_stream(network: str, station: str, location: str, channel: str) -> Stre
         NotARequest: if a code is not valid.
     """
     codes = network, station, location, channel
-    if not all(map(_is_code, codes, _TYPES)):
+    if not all(is_valid(code) for is_valid, code in zip(_CHECKS, codes, strict=True)):
         raise NotARequest("a code is not valid")
     return Stream._make(codes)
 
 
-@lru_cache(maxsize=1 << 16)
-def _is_code(code: str, kind: Any) -> bool:
+def _is_valid(kind: Any, code: str) -> bool:
     try:
         msgspec.convert(code, kind)
     except msgspec.ValidationError:
         return False
     return True
+
+
+# One for each kind: to hash an annotated type takes longer than the rest.
+_CHECKS = [lru_cache(maxsize=1 << 14)(partial(_is_valid, kind)) for kind in (Network, Station, Location, Channel)]
 
 
 def has_fraction(created: str) -> bool:
