@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from eida_statistics.caches import cache_short_texts
 from eida_statistics.connections import MAX_RECORDS, Command, Connect, Disconnect, Instance, LogFile, Port, Protocol
 from eida_statistics.ringserver.events import Rejection
 from eida_statistics.ringserver.fields import BadField, parse_time
@@ -216,7 +217,7 @@ def parse_moment(text: str) -> Moment:
     return Moment(datetime.datetime.fromtimestamp(seconds, datetime.UTC), seconds)
 
 
-@lru_cache(_CACHED_TIMES)
+@cache_short_texts(_CACHED_TIMES)
 def clean_protocol(name: str | None) -> Protocol | None:
     """Return the name of a protocol, None if ringserver does not know it."""
     if name is None or name == "Unknown":

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from eida_statistics.caches import cache_short_texts
 from eida_statistics.payload import Channel, Location, Network, Station
 from eida_statistics.validation import explain_first
 from eida_statistics.wire_records import CODES, EXPECTED
@@ -172,7 +173,7 @@ def check_stream(codes: Mapping[str, str | None], locate: Callable[[], str]) -> 
 def find_stream(network: str, station: str, location: str, channel: str) -> Stream:
     """Return a stream by its codes; as `check_stream`, without the reason.
 
-    Streams share their codes, so most of them are known even if the stream is new.
+    Streams share their codes, so most codes of a new stream are known.
 
     Raises:
         NotARequest: if a code is not valid.
@@ -192,7 +193,9 @@ def _is_valid(kind: Any, code: str) -> bool:
 
 
 # One for each kind: to hash an annotated type takes longer than the rest.
-_CHECKS = [lru_cache(maxsize=1 << 14)(partial(_is_valid, kind)) for kind in (Network, Station, Location, Channel)]
+_CHECKS = [
+    cache_short_texts(maxsize=1 << 14)(partial(_is_valid, kind)) for kind in (Network, Station, Location, Channel)
+]
 
 
 def has_fraction(created: str) -> bool:

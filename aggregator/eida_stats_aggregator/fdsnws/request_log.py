@@ -15,6 +15,7 @@ import msgspec
 from mmh3 import hash64
 
 from eida_statistics import hll, payload
+from eida_statistics.caches import cache_short_texts
 from eida_statistics.errors import UnreadableLog
 from eida_statistics.networks import is_temporary
 from eida_statistics.payload import EARLIEST_DAY
@@ -82,7 +83,8 @@ def parse(line: bytes, latest: datetime.date = datetime.date.max) -> Request | I
 
     The day is that of `finished`, else of `created`, in UTC. An invalid country counts as unknown.
     """
-    # Everything that most lines need stands here: a call costs as much as decoding a trace.
+    # Everything that most lines need stands here: a call costs as much as decoding a trace. `plain_lines` has the
+    # same rules for many lines, so a change belongs in both.
     try:
         if not line.isascii() or len(line) > MAX_LINE_BYTES:
             log_lines.check_text(line)
@@ -182,6 +184,13 @@ def _locate(trace: TraceFields, line: Line) -> str:
 
 # The same streams and clients are in almost every line of a log.
 KNOWN_STREAMS = 1 << 17
+_SHORT = 1 << 63
 _streams: dict[tuple[str | None, ...], tuple[Stream, bool]] = {}
-hash_client = lru_cache(maxsize=1 << 16)(hll.hash_client)
-normalize_country = lru_cache(maxsize=1024)(payload.normalize_country)
+normalize_country = cache_short_texts(maxsize=1024)(payload.normalize_country)
+_hash_short = lru_cache(maxsize=1 << 16)(hll.hash_client)
+
+
+def hash_client(user_id: int) -> int:
+    """Return the hash of a client; see `hll.hash_client`."""
+    # A number of thousands of digits must not stay in the memory.
+    return _hash_short(user_id) if -_SHORT < user_id < _SHORT else hll.hash_client(user_id)

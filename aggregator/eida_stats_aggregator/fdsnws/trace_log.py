@@ -4,12 +4,12 @@ This is another view of the lines that `request_log` parses. It reads more of ea
 """
 
 import datetime
-from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import msgspec
 from mmh3 import hash64
 
+from eida_statistics.caches import cache_short_texts
 from eida_statistics.payload import EARLIEST_DAY
 from eida_stats_aggregator.fdsnws import log_lines
 from eida_stats_aggregator.fdsnws.log_lines import (
@@ -171,7 +171,7 @@ def _compute_key(decoded: _Line, line: bytes) -> int:
     return hash64(ascii((created, first.net, first.sta, first.loc, first.cha, first.start, first.end)))[0]
 
 
-@lru_cache(maxsize=1 << 14)
+@cache_short_texts(maxsize=1 << 14)
 def parse_microseconds(text: str | None) -> int | None:
     """Return a time in microseconds since 1970, or None if a text is none. Without a zone it is in UTC."""
     if text is None:

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import tracemalloc
 from functools import partial
 
 import msgspec
@@ -217,6 +218,18 @@ def test_longest_line_counts_all_streams() -> None:
     assert isinstance(request, Request)
     assert request.deliveries is not None
     assert len({stream for stream, _, _ in request.deliveries}) == count
+
+
+def test_long_values_do_not_stay_in_memory() -> None:
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(400):
+            one(userLocation={"country": f"{number}" * 3000}, userID=10**4000 + number)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 400_000
 
 
 def test_stream_cache_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
