@@ -18,6 +18,8 @@ from eida_stats_aggregator.fdsnws.sums import AggregateSums, Numbers
 
 # A request that failed delivered nothing to any stream; the federation counts it here.
 _OF_NO_STREAM = Stream("", "", "--", "")
+# In place of the number of a stream: it has none yet, or it has one for each of the networks with its code.
+_NO_NUMBER, _TEMPORARY = -1, -2
 
 
 class Totals(NamedTuple):
@@ -45,7 +47,7 @@ class Aggregation:
         self._sums = AggregateSums()
         self._extended: dict[tuple[str, datetime.date], str] = {}
         self._first_by_day: dict[Group, int] = {}
-        # The numbers of the streams that `Requests` has, -1 where the network is temporary.
+        # The numbers of the streams that `Requests` has.
         self._known: list[Stream] = []
         self._numbers_of_known = np.zeros(0, dtype=np.int64)
 
@@ -99,8 +101,7 @@ class Aggregation:
             firsts[place] = self._find_first(*key) if first is None else first
         streams = self._number_streams(requests)
         self._sums.add(np.repeat(firsts, counts) + streams, requests.sizes, np.repeat(requests.clients, counts))
-        if is_failed.any():
-            self._sums.add_failed(firsts[is_failed] + self._streams[_OF_NO_STREAM], requests.clients[is_failed])
+        self._sums.add_failed(firsts[is_failed] + self._streams[_OF_NO_STREAM], requests.clients[is_failed])
 
     def merge(self, other: "Aggregation") -> None:
         """Add another aggregation, which must not be used afterwards."""
@@ -132,7 +133,7 @@ class Aggregation:
         np.add.at(by_stream, self._sums.list_aggregates() & STREAM_MASK, successful)
         found: Counter[str] = Counter()
         for (network, *_), count_of_stream in zip(self._streams, by_stream.tolist(), strict=True):
-            if count_of_stream and is_temporary(network):
+            if is_temporary(network):
                 found[network] += count_of_stream
         return dict(found)
 
@@ -182,11 +183,15 @@ class Aggregation:
         """Return the number of the stream of each delivery."""
         if requests.known is not self._known:
             self._known, self._numbers_of_known = requests.known, np.zeros(0, dtype=np.int64)
-        new = self._known[len(self._numbers_of_known) :]
-        if new:
-            found = [-1 if is_temporary(stream.network) else self._streams[stream] for stream in new]
-            self._numbers_of_known = np.concatenate((self._numbers_of_known, np.array(found)))
+        new = np.full(len(self._known) - len(self._numbers_of_known), _NO_NUMBER)
+        self._numbers_of_known = np.concatenate((self._numbers_of_known, new))
         streams = self._numbers_of_known[requests.streams]
+        if (streams == _NO_NUMBER).any():
+            for number in np.unique(requests.streams[streams == _NO_NUMBER]).tolist():
+                stream = self._known[number]
+                is_known = not is_temporary(stream.network)
+                self._numbers_of_known[number] = self._streams[stream] if is_known else _TEMPORARY
+            streams = self._numbers_of_known[requests.streams]
         if len(requests.temporary):
             extended = []
             for number, start in zip(requests.streams[requests.temporary].tolist(), requests.starts, strict=True):

@@ -28,9 +28,8 @@ from eida_stats_aggregator.fdsnws.log_lines import (
     parse_date,
 )
 from eida_stats_aggregator.fdsnws.request_log import Line
+from eida_stats_aggregator.fdsnws.sums import Numbers
 from eida_stats_aggregator.logs.lines import MAX_LINE_BYTES
-
-Numbers = NDArray[np.int64]
 
 _LINE_BREAK, _OPENING, _CLOSING = b"\n{}"
 _OURS = {SERVICE, None}
@@ -188,8 +187,6 @@ def _decode(text: bytes) -> list[Line] | None:
     # Within an object of JSON, no line break is between such brackets.
     is_plain = (
         len(lines) == len(breaks) > 0
-        and characters[0] == _OPENING
-        and breaks[-1] == len(characters) - 1
         and (characters[breaks - 1] == _CLOSING).all()
         and (characters[breaks[:-1] + 1] == _OPENING).all()
     )

@@ -48,13 +48,15 @@ class AggregateSums:
 
     def add(self, aggregates: Numbers, sizes: Numbers, clients: Numbers) -> None:
         """Add deliveries: the aggregate, the bytes and the client of each."""
-        self._delivered.append((aggregates, sizes, clients))
-        self._wait(len(aggregates))
+        if len(aggregates):
+            self._delivered.append((aggregates, sizes, clients))
+            self._wait(len(aggregates))
 
     def add_failed(self, aggregates: Numbers, clients: Numbers) -> None:
         """Add requests that failed as a whole: the aggregate and the client of each."""
-        self._failures.append((aggregates, clients))
-        self._wait(len(aggregates))
+        if len(aggregates):
+            self._failures.append((aggregates, clients))
+            self._wait(len(aggregates))
 
     def end_request(self, client: int) -> None:
         """Add the client of the deliveries that were added since the last call."""

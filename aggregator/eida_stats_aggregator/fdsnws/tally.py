@@ -94,7 +94,7 @@ class Tally:
         self._due = self._choices.due.setdefault(place, {}) if self._choices is not None else {}
 
     def add_text(self, text: bytes, first: int = 1) -> tuple[int, list[tuple[int, str]]]:
-        """Add whole lines, each with its line break, and return how many there are, and what `add` returns.
+        """Add whole lines, each with its line break. Return their number, and the first few that are rejected.
 
         Raises:
             RegistryUnavailable: if a network needs the registry, which cannot be loaded.
@@ -147,7 +147,7 @@ class Tally:
             return 0
         requests = self._plain_lines.parse(text, self.request_filter.latest)
         if requests is None or not self._add_requests(requests):
-            # If this goes on, ever more pieces are not tried, which would take half as long again.
+            # To try and fail takes half as long again, so ever more pieces are not tried if this goes on.
             self._untried = self._pause = min(2 * self._pause + 1, _LONGEST_PAUSE)
             return 0
         self._pause = 0

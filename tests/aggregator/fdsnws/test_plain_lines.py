@@ -1,6 +1,8 @@
 """Many lines at once: parsed as one by one, or left to that."""
 
 import datetime
+import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -78,6 +80,9 @@ def test_every_line_of_a_generated_log_is_plain() -> None:
         GOOD[1:],
         b"[]\n",
         GOOD.replace(b"ObsPy", b"\xff"),
+        GOOD.replace(b'"userEmail": null', b'"userEmail": "\xff"'),
+        # Two records and two line breaks, both behind a bracket.
+        GOOD.rstrip() + GOOD.replace(b"}]", b"}\n]"),
         GOOD.replace(b"ObsPy", b"\xed\xa0\x80"),
         b'{"clientID": ' + b"[" * 100_000 + b"\n",
         encode_log(line(userID=None)),
@@ -86,7 +91,11 @@ def test_every_line_of_a_generated_log_is_plain() -> None:
         encode_log(line(finished="yesterday")),
         encode_log(line(without=("finished", "created"))),
         *[encode_log(line(trace=[trace(), trace(size=size)])) for size in (None, -1, 2**40 + 1, 2**63, 2**80)],
-        *[encode_log(line(trace=[trace(), trace(**{key: "?"})])) for key in ("net", "sta", "loc", "cha")],
+        *[
+            encode_log(line(trace=[trace(), trace(**{key: code})]))
+            for key in ("net", "sta", "loc", "cha")
+            for code in ("?", "A.B", ".", "A" * 17)
+        ],
         *[encode_log(line(trace=[trace(), trace(**{key: None})])) for key in ("net", "sta", "cha")],
         encode_log(line(trace=[trace(net="Z3", start=None)])),
         encode_log(line(trace=[trace(net="Z3", start="2020-13-01")])),
@@ -95,6 +104,28 @@ def test_every_line_of_a_generated_log_is_plain() -> None:
 def test_other_lines_are_left_to_the_parser_of_single_ones(text: bytes) -> None:
     assert parse_plain(text, LATEST) is None
     assert parse_plain(GOOD + text, LATEST) in (None, parse_each(GOOD + text))
+
+
+@pytest.mark.parametrize("key", ["net", "sta", "loc", "cha"])
+def test_long_codes_do_not_stay_in_memory(key: str) -> None:
+    def parse_some() -> None:
+        lines = PlainLines()
+        for number in range(40):
+            assert lines.parse(encode_log(line(trace=[trace(**{key: str(number) * 100_000})])), LATEST) is None
+
+    assert measure_growth(parse_some) < 2_000_000
+
+
+def measure_growth(function: Callable[[], None]) -> int:
+    """Return how many bytes are allocated after a call more than before."""
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        function()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    return after - before
 
 
 def test_a_line_that_is_too_long_is_not_plain(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Sums over the lines of logs, and the counts of lines that are left out."""
 
+import copy
 import dataclasses
 import datetime
 import pickle
@@ -15,10 +16,11 @@ from eida_statistics.errors import RegistryUnavailable
 from eida_statistics.networks import Epoch, NetworkRegistry
 from eida_statistics.payload import Exclusions, Payload
 from eida_statistics.user_agents import ClientClasses
-from eida_stats_aggregator.fdsnws import sums, tally
+from eida_stats_aggregator.fdsnws import repeated_requests, request_log, sums, tally
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.log_lines import Reject
 from eida_stats_aggregator.fdsnws.plain_lines import PlainLines
+from eida_stats_aggregator.fdsnws.repeated_requests import RecordKeys, Window
 from eida_stats_aggregator.fdsnws.tally import SHOWN_REJECTS, Tally
 from support.aggregates import make_payload
 from support.stubs import encode_log, line, trace
@@ -258,6 +260,44 @@ def test_odd_pieces_are_rarely_tried_as_plain_lines(monkeypatch: pytest.MonkeyPa
         made.add_text(encode_log(line()))
     assert len(tried) > 400
     assert counts(made) == (500, 0, 500, 0, 0, 1000)
+    # After each success, a failure costs one piece again.
+    tried.clear()
+    for _ in range(100):
+        for text in (b"no JSON\n", encode_log(line()), encode_log(line())):
+            made.add_text(text)
+    assert len(tried) == 200
+
+
+def test_known_streams_are_numbered_again_when_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_log, "KNOWN_STREAMS", 2)
+    lines = log(*(line(trace=[trace(sta=f"S{number % 7}"), trace(net="Z3")]) for number in range(20)))
+    by_line, by_text = (Tally(selecting(), NetworkRegistry(lambda: EPOCHS)) for _ in range(2))
+    by_line.add(lines)
+    for one in lines:
+        by_text.add_text(one + b"\n")
+    assert list_results(by_text) == list_results(by_line)
+
+
+def test_repeated_requests_in_texts_count_once() -> None:
+    twice = encode_log(line(created="2020-09-18T00:00:00.5Z"))
+    texts = [encode_log(line(userID=1)), twice, encode_log(line(userID=2)), twice]
+    first = Tally(selecting(), NetworkRegistry(lambda: EPOCHS))
+    for text in texts:
+        first.add_text(text)
+    assert (first.counted, first.repeated) == (4, 0)
+    choices = repeated_requests.find_repeated(first.noted)
+    assert choices is not None
+    second = Tally(selecting(), NetworkRegistry(lambda: EPOCHS), choices)
+    for text in texts:
+        second.add_text(text)
+    assert (second.counted, second.repeated, second.chosen) == (3, 1, 1)
+    assert len(second.noted[0].keys) == 2
+    of_a_pipe = Tally(selecting(), NetworkRegistry(lambda: EPOCHS))
+    of_a_pipe.window = Window()
+    for text in texts:
+        of_a_pipe.add_text(text)
+    of_a_pipe.finish()
+    assert (of_a_pipe.counted, of_a_pipe.repeated) == (3, 1)
 
 
 def test_large_sums_are_made_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,6 +310,27 @@ def test_large_sums_are_made_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
         made.add(lines[start : start + 10])
         assert len(made.aggregation._sums.aggregates) < 7
     assert list_results(made) == expected
+    at_once = Tally(selecting(), NetworkRegistry(lambda: EPOCHS))
+    for start in range(0, len(lines), 5):
+        at_once.add_text(b"".join(one + b"\n" for one in lines[start : start + 5]))
+        assert sum(len(columns[0]) for columns in at_once.aggregation._sums._delivered) < 7
+        assert sum(len(columns[0]) for columns in at_once.aggregation._sums._failures) < 7
+    assert list_results(at_once) == expected
+
+
+def test_lines_that_add_nothing_do_not_fill_the_memory() -> None:
+    made = Tally(selecting(), NetworkRegistry(lambda: EPOCHS))
+    for entry in (line(service="fdsnws-station"), line(trace=[]), line(trace=[trace(status="NODATA")])):
+        for _ in range(100):
+            made.add_text(encode_log(entry))
+    assert not made.aggregation._sums._delivered
+    assert not made.aggregation._sums._failures
+    assert counts(made) == (200, 100, 0, 0, 0, 300)
+
+
+def test_network_of_excluded_requests_is_not_unregistered() -> None:
+    made = tallied(log(line(clientID="Googlebot", trace=[trace(net="X7")])), selecting(classes=["robot"]))
+    assert made.aggregation.unregistered == {}
 
 
 # Rejects
@@ -323,6 +384,7 @@ entries = st.builds(
         st.builds(
             trace,
             net=st.sampled_from(["GE", "Z3", "X7"]),
+            sta=st.sampled_from(["A", "B", "C"]),
             size=st.integers(0, 2**40),
             status=st.sampled_from(["OK", "OK", "NODATA"]),
         ),
@@ -358,22 +420,40 @@ def test_classes_sum_up_to_the_payload(lines: list[bytes], request_filter: Reque
 
 
 @settings(deadline=None)
-@given(st.lists(lines_of_logs, max_size=4), selections, st.booleans(), st.sampled_from([1, 900, 1 << 17]))
+@given(
+    st.lists(lines_of_logs, max_size=4),
+    selections,
+    st.booleans(),
+    st.sampled_from([1, 900, 1 << 17]),
+    st.booleans(),
+)
 def test_text_is_tallied_as_its_lines(
-    pieces: list[list[bytes]], request_filter: RequestFilter, fingerprinted: bool, size: int
+    pieces: list[list[bytes]], request_filter: RequestFilter, fingerprinted: bool, size: int, second: bool
 ) -> None:
     request_filter = dataclasses.replace(request_filter, fingerprinted=fingerprinted)
-    by_line, by_text = (Tally(request_filter, NetworkRegistry(lambda: EPOCHS)) for _ in range(2))
+    choices = repeated_requests.find_repeated(note_keys(pieces)) if second else None
+    by_line, by_text = (
+        Tally(request_filter, NetworkRegistry(lambda: EPOCHS), copy.deepcopy(choices)) for _ in range(2)
+    )
     first = 1
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tally, "_PIECE_BYTES", size)
+        patch.setattr(request_log, "KNOWN_STREAMS", 1)
         for lines in pieces:
             expected = len(lines), by_line.add(lines, first)
             assert by_text.add_text(b"".join(one + b"\n" for one in lines), first) == expected
             first += len(lines)
     assert list_results(by_text) == list_results(by_line)
     assert (by_text.noted, by_text.fingerprint) == (by_line.noted, by_line.fingerprint)
+    assert (by_text.repeated, by_text.chosen) == (by_line.repeated, by_line.chosen)
     assert (by_text.requests_by_day, by_text.other_days) == (by_line.requests_by_day, by_line.other_days)
+
+
+def note_keys(pieces: list[list[bytes]]) -> dict[int, RecordKeys]:
+    made = Tally(selecting(), NetworkRegistry(lambda: EPOCHS))
+    for lines in pieces:
+        made.add(lines)
+    return made.noted
 
 
 @settings(deadline=None)
