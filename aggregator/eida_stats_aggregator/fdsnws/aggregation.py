@@ -187,7 +187,7 @@ class Aggregation:
         self._numbers_of_known = np.concatenate((self._numbers_of_known, new))
         streams = self._numbers_of_known[requests.streams]
         if (streams == _NO_NUMBER).any():
-            for number in np.unique(requests.streams[streams == _NO_NUMBER]).tolist():
+            for number in set(requests.streams[streams == _NO_NUMBER].tolist()):
                 stream = self._known[number]
                 is_known = not is_temporary(stream.network)
                 self._numbers_of_known[number] = self._streams[stream] if is_known else _TEMPORARY

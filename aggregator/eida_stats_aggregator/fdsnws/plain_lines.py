@@ -5,6 +5,7 @@ without anything to reject, which most pieces of most logs have.
 """
 
 import datetime
+from functools import lru_cache
 from itertools import chain, compress
 from operator import attrgetter
 from typing import NamedTuple, cast
@@ -14,6 +15,7 @@ import numpy as np
 from mmh3 import hash64
 from numpy.typing import NDArray
 
+from eida_statistics.hll import hash_client
 from eida_statistics.networks import is_temporary
 from eida_statistics.payload import EARLIEST_DAY
 from eida_stats_aggregator.fdsnws import log_lines, request_log
@@ -37,6 +39,10 @@ _get_finished, _get_created, _get_user = attrgetter("finished"), attrgetter("cre
 _get_client, _get_location, _get_status = attrgetter("clientID"), attrgetter("userLocation"), attrgetter("status")
 _get_service, _get_trace = attrgetter("service"), attrgetter("trace")
 _get_bytes, _get_codes = attrgetter("bytes"), attrgetter("net", "sta", "loc", "cha")
+
+
+_LONG = 1 << 63
+_hash_client = lru_cache(maxsize=1 << 16)(hash_client)
 
 
 class Requests(NamedTuple):
@@ -109,7 +115,7 @@ class PlainLines:
         distinct = set(days)
         if distinct and not EARLIEST_DAY <= min(distinct) <= max(distinct) <= latest:
             return None
-        clients = np.fromiter(map(request_log.hash_client, map(_get_user, ours)), np.int64, len(ours))
+        clients = _hash_clients(ours)
         statuses = list(map(_get_status, ours))
         traces, counts = _list_delivered(ours, statuses)
         is_failed = np.array([status != "OK" for status in statuses], dtype=np.bool_)
@@ -206,10 +212,16 @@ def _find_days(lines: list[Line]) -> list[datetime.date]:
 
 
 def _find_countries(lines: list[Line]) -> list[str]:
-    return [
-        request_log.normalize_country(location.country) if location is not None and location.country else ""
-        for location in map(_get_location, lines)
-    ]
+    found = [location.country if location is not None else None for location in map(_get_location, lines)]
+    names = {country: request_log.normalize_country(country) if country else "" for country in set(found)}
+    return [names[country] for country in found]
+
+
+def _hash_clients(lines: list[Line]) -> Numbers:
+    users = list(map(_get_user, lines))
+    if users and not -_LONG < min(users) <= max(users) < _LONG:
+        raise NotARequest("a number that is too long for the cache")
+    return np.fromiter(map(_hash_client, users), np.int64, len(users))
 
 
 def _make_keys(text: bytes, lines: list[Line], is_ours: list[bool], clients: Numbers) -> Numbers:
