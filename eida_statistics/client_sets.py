@@ -108,9 +108,7 @@ class ClientSets:
     def _encode_some(self, groups: NDArray[np.int64]) -> list[str]:
         starts, ends = (np.searchsorted(self._pairs, numbers << _HASH_BITS) for numbers in (groups, groups + 1))
         bounds = np.concatenate(([0], np.cumsum(ends - starts)))
-        # Where the pairs of all these groups are, one group after the other.
-        places = np.arange(bounds[-1]) + np.repeat(starts - bounds[:-1], ends - starts)
-        digits = _get_hashes(self._pairs[places]).astype(">i8").tobytes().hex()
+        digits = _get_hashes(self._pairs[_list_places(starts, ends)]).astype(">i8").tobytes().hex()
         sketches = [
             hll.EXPLICIT_HEX + digits[start:end] if start < end else _EMPTY
             for start, end in pairwise((bounds * hll.HASH_DIGITS).tolist())
@@ -131,10 +129,9 @@ class ClientSets:
 
     def _compute_registers(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return the registers of the pairs between some bounds: a row for each start and end."""
-        sizes = ends - starts
-        groups = np.repeat(np.arange(len(sizes)), sizes)
-        places = np.arange(sizes.sum()) + np.repeat(ends - np.cumsum(sizes), sizes)
-        return hll.compute_many_registers(_get_hashes(self._pairs[places]), groups, len(sizes))
+        groups = np.repeat(np.arange(len(starts)), ends - starts)
+        hashes = _get_hashes(self._pairs[_list_places(starts, ends)])
+        return hll.compute_many_registers(hashes, groups, len(starts))
 
     def join(self) -> None:
         """Sort what was added. Otherwise each process that is forked later would do it again."""
@@ -146,6 +143,12 @@ class ClientSets:
         """Return the places of the pairs at which each group begins, and the end of the last one."""
         starts = np.arange(count + 1, dtype=np.int64) << _HASH_BITS
         return np.searchsorted(self._pairs, starts)
+
+
+def _list_places(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the places between each start and end, one range after the other."""
+    sizes = ends - starts
+    return np.arange(sizes.sum()) + np.repeat(ends - np.cumsum(sizes), sizes)
 
 
 def _get_hashes(pairs: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -49,9 +49,9 @@ _TWO_TO_L = float(1 << (MAX_REGISTER - 1 + LOG2M))
 # left under the logarithm is the last bit of a double.
 MAX_ESTIMATE = _TWO_TO_L * 53 * math.log(2)
 
-EMPTY, EXPLICIT_HEADER = _HEADERS[EMPTY_KIND], _HEADERS[EXPLICIT_KIND]
+EMPTY = _HEADERS[EMPTY_KIND]
 # In hexadecimal, a sketch that lists hashes begins so, and each hash has so many digits.
-EXPLICIT_HEX = "\\x" + EXPLICIT_HEADER.hex()
+EXPLICIT_HEX = "\\x" + _HEADERS[EXPLICIT_KIND].hex()
 HASH_DIGITS = 16
 
 # Bounds the memory for uniting many: 36 kB each.

@@ -41,7 +41,7 @@ class UnreadableRows(ValueError):
     """The bytes are not packed rows."""
 
 
-class Numbers(msgspec.Struct, array_like=True, gc=False):
+class PackedNumbers(msgspec.Struct, array_like=True, gc=False):
     """Integers, in the narrowest type that holds all of them.
 
     Attributes:
@@ -52,7 +52,7 @@ class Numbers(msgspec.Struct, array_like=True, gc=False):
     values: bytes
 
     @classmethod
-    def from_array(cls, numbers: NDArray[np.int64]) -> "Numbers":
+    def from_array(cls, numbers: NDArray[np.int64]) -> "PackedNumbers":
         """Return the numbers of an array."""
         low, high = (int(numbers.min()), int(numbers.max())) if len(numbers) else (0, 0)
         dtype = next(one for one in _TYPES if np.iinfo(one).min <= low and high <= np.iinfo(one).max)
@@ -86,13 +86,13 @@ class RowColumns(msgspec.Struct, array_like=True, gc=False):
     networks: list[str]
     streams: list[Stream]
     countries: list[str]
-    network_of_stream: Numbers
-    month_of_row: Numbers
-    stream_of_row: Numbers
-    country_of_row: Numbers
-    counts: list[Numbers]
-    sizes: Numbers
-    hashes: Numbers
+    network_of_stream: PackedNumbers
+    month_of_row: PackedNumbers
+    stream_of_row: PackedNumbers
+    country_of_row: PackedNumbers
+    counts: list[PackedNumbers]
+    sizes: PackedNumbers
+    hashes: PackedNumbers
     sketches: dict[int, bytes]
 
     def __len__(self) -> int:
@@ -213,15 +213,17 @@ def _make_columns(rows: list[Row]) -> RowColumns:
         month_of_row,
         stream_of_row,
         country_of_row,
-        [Numbers.from_array(np.fromiter(map(get, rows), np.int64, len(rows))) for get in _GET_COUNTS],
-        Numbers.from_array(sizes),
-        Numbers.from_array(np.frombuffer(hll.from_hex("\\x" + "".join(hashes)), dtype=">i8").astype(np.int64)),
+        [PackedNumbers.from_array(np.fromiter(map(get, rows), np.int64, len(rows))) for get in _GET_COUNTS],
+        PackedNumbers.from_array(sizes),
+        PackedNumbers.from_array(
+            np.frombuffer(hll.from_hex("\\x" + "".join(hashes)), dtype=">i8").astype(np.int64)
+        ),
         sketches,
     )
 
 
-def _number(values: Sequence[_Value]) -> tuple[list[_Value], Numbers]:
+def _number(values: Sequence[_Value]) -> tuple[list[_Value], PackedNumbers]:
     """Return the distinct values, and for each value its place among them."""
     places: dict[_Value, int] = {}
     found = [places.setdefault(value, len(places)) for value in values]
-    return list(places), Numbers.from_array(np.array(found, dtype=np.int64))
+    return list(places), PackedNumbers.from_array(np.array(found, dtype=np.int64))

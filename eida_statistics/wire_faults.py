@@ -14,7 +14,7 @@ from eida_statistics.months import format_month
 from eida_statistics.payload import EARLIEST_DAY, MAX_COUNT, Period, Row
 from eida_statistics.rows import AnyRow
 from eida_statistics.validation import ROOT, Fault, find_faults
-from eida_statistics.wire_records import CODES, EXPECTED, CheckedWireRow, WirePayload, WireRow
+from eida_statistics.wire_records import CODES, EXPECTED, CheckedWireRow, WirePayload, WireRow, is_code
 
 MAX_LISTED_ERRORS = 100
 
@@ -40,7 +40,7 @@ def find_bad_rows(rows: list[WireRow], months: set[datetime.date]) -> Iterator[F
     """Yield a fault for each value that has the right type but is not allowed."""
     for number, row in enumerate(rows):
         for field in CODES:
-            if not _is_code(field, getattr(row, field)):
+            if not is_code(field, getattr(row, field)):
                 yield f"stats[{number}].{field}", f"not {EXPECTED[field]}"
         if row.month.day != 1:
             yield f"stats[{number}].month", f"not {EXPECTED['month']}"
@@ -55,14 +55,6 @@ def check_sketch(text: str, path: str) -> Iterator[Fault]:
         hll.check(hll.from_hex(text.lower()))
     except InvalidSketch as error:
         yield path, f"{error.title[0].lower()}{error.title[1:]} ({error.subject})"
-
-
-def _is_code(field: str, code: str | None) -> bool:
-    try:
-        msgspec.convert(code, CODES[field])
-    except msgspec.ValidationError:
-        return False
-    return True
 
 
 def find_bad_sums(rows: Sequence[Row]) -> Iterator[Fault]:
@@ -158,5 +150,5 @@ def _find_bad_rows(raw: msgspec.Raw, name: str, wire_format: WireFormat) -> Iter
 def do_values_fit(rows: list[WireRow], months: set[datetime.date]) -> bool:
     """Return whether all codes and months are valid; `find_bad_rows` names those that are not."""
     return {row.month for row in rows} <= months and all(
-        _is_code(field, code) for field in CODES for code in set(map(attrgetter(field), rows))
+        is_code(field, code) for field in CODES for code in set(map(attrgetter(field), rows))
     )

@@ -46,6 +46,15 @@ EXPECTED = {
 }
 
 
+def is_code(field: str, code: str | None) -> bool:
+    """Return whether a text is a valid code for a field of `CODES`."""
+    try:
+        msgspec.convert(code, CODES[field])
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
 class WireRow(msgspec.Struct, gc=False):
     """A row as nodes send it: older aggregators leave some keys out, or null.
 

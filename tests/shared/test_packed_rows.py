@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from eida_statistics import hll, packed_rows
 from eida_statistics.errors import InvalidSketch
-from eida_statistics.packed_rows import Numbers, Packer, RowColumns, UnreadableRows, is_readable, unpack
+from eida_statistics.packed_rows import PackedNumbers, Packer, RowColumns, UnreadableRows, is_readable, unpack
 from eida_statistics.payload import MAX_COUNT, Row
 from eida_statistics.zstandard import zstd
 from support.payloads import sketch
@@ -95,7 +95,7 @@ def test_all_rows_are_read_again(rows: list[Row], first: int, at_once: int) -> N
     ],
 )
 def test_numbers_take_as_little_room_as_they_need(numbers: list[int], dtype: str) -> None:
-    made = Numbers.from_array(np.array(numbers, dtype=np.int64))
+    made = PackedNumbers.from_array(np.array(numbers, dtype=np.int64))
     assert made.dtype == dtype
     assert made.to_array().tolist() == numbers
 
@@ -120,7 +120,7 @@ def test_damaged_rows_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_unknown_types_of_numbers_are_refused() -> None:
     with pytest.raises(UnreadableRows):
-        Numbers("<f8", bytes(8)).to_array()
+        PackedNumbers("<f8", bytes(8)).to_array()
 
 
 @pytest.mark.parametrize("digits", ["0" * 15, "0" * 14 + "  ", "x" * 16])

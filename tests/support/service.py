@@ -37,7 +37,7 @@ _READY_WITHIN_SECONDS = 60.0
 _STOPPED_WITHIN_SECONDS = 45.0
 _ANSWERED_WITHIN_SECONDS = 120.0
 
-# Columns that differ between equal databases: when and in which order rows arrived, and what is made when needed.
+# Columns that differ between equal databases: times, the order of arrival, and values that are made on demand.
 _INCIDENTAL = ("id", "created_at", "updated_at", "changed_at")
 _INCIDENTAL_OF_PAYLOADS = (*_INCIDENTAL, "revision", "packed_rows")
 

@@ -5,14 +5,14 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from eida_statistics.caches import cache_short_texts
 from eida_statistics.payload import Channel, Location, Network, Station
 from eida_statistics.validation import explain_first
-from eida_statistics.wire_records import CODES, EXPECTED
+from eida_statistics.wire_records import CODES, EXPECTED, is_code
 from eida_stats_aggregator.logs import records
 from eida_stats_aggregator.logs.lines import MAX_LINE_BYTES
 
@@ -184,18 +184,7 @@ def find_stream(network: str, station: str, location: str, channel: str) -> Stre
     return Stream._make(codes)
 
 
-def _is_valid(kind: Any, code: str) -> bool:
-    try:
-        msgspec.convert(code, kind)
-    except msgspec.ValidationError:
-        return False
-    return True
-
-
-# One for each kind: to hash an annotated type takes longer than the rest.
-_CHECKS = [
-    cache_short_texts(maxsize=1 << 14)(partial(_is_valid, kind)) for kind in (Network, Station, Location, Channel)
-]
+_CHECKS = [cache_short_texts(maxsize=1 << 14)(partial(is_code, field)) for field in CODES]
 
 
 def has_fraction(created: str) -> bool:

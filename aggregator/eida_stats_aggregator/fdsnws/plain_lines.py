@@ -5,7 +5,6 @@ without anything to reject, which most pieces of most logs have.
 """
 
 import datetime
-from functools import lru_cache
 from itertools import chain, compress
 from operator import attrgetter
 from typing import NamedTuple, cast
@@ -15,7 +14,6 @@ import numpy as np
 from mmh3 import hash64
 from numpy.typing import NDArray
 
-from eida_statistics.hll import hash_client
 from eida_statistics.networks import is_temporary
 from eida_statistics.payload import EARLIEST_DAY
 from eida_stats_aggregator.fdsnws import log_lines, request_log
@@ -29,7 +27,7 @@ from eida_stats_aggregator.fdsnws.log_lines import (
     is_plain_time,
     parse_date,
 )
-from eida_stats_aggregator.fdsnws.request_log import Line
+from eida_stats_aggregator.fdsnws.request_log import TOO_LONG, Line
 from eida_stats_aggregator.fdsnws.sums import Numbers
 from eida_stats_aggregator.logs.lines import MAX_LINE_BYTES
 
@@ -39,10 +37,6 @@ _get_finished, _get_created, _get_user = attrgetter("finished"), attrgetter("cre
 _get_client, _get_location, _get_status = attrgetter("clientID"), attrgetter("userLocation"), attrgetter("status")
 _get_service, _get_trace = attrgetter("service"), attrgetter("trace")
 _get_bytes, _get_codes = attrgetter("bytes"), attrgetter("net", "sta", "loc", "cha")
-
-
-_LONG = 1 << 63
-_hash_client = lru_cache(maxsize=1 << 16)(hash_client)
 
 
 class Requests(NamedTuple):
@@ -56,7 +50,7 @@ class Requests(NamedTuple):
         sizes: for each delivery, the bytes.
         temporary: the places of the deliveries from temporary networks.
         starts: for each of these, the first day of the data.
-        known: streams; there may be more of them later.
+        known: all streams that were found, also in earlier lines. Later ones are added at its end.
         ignored: how many lines of other services there were.
     """
 
@@ -219,9 +213,9 @@ def _find_countries(lines: list[Line]) -> list[str]:
 
 def _hash_clients(lines: list[Line]) -> Numbers:
     users = list(map(_get_user, lines))
-    if users and not -_LONG < min(users) <= max(users) < _LONG:
-        raise NotARequest("a number that is too long for the cache")
-    return np.fromiter(map(_hash_client, users), np.int64, len(users))
+    if users and not -TOO_LONG < min(users) <= max(users) < TOO_LONG:
+        raise NotARequest("a number that is too long")
+    return np.fromiter(map(request_log.hash_short, users), np.int64, len(users))
 
 
 def _make_keys(text: bytes, lines: list[Line], is_ours: list[bool], clients: Numbers) -> Numbers:

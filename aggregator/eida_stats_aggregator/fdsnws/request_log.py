@@ -184,13 +184,13 @@ def _locate(trace: TraceFields, line: Line) -> str:
 
 # The same streams and clients are in almost every line of a log.
 KNOWN_STREAMS = 1 << 17
-_SHORT = 1 << 63
+# Numbers with thousands of digits must not fill the memory, so `hash_short` is for those between these bounds.
+TOO_LONG = 1 << 63
 _streams: dict[tuple[str | None, ...], tuple[Stream, bool]] = {}
 normalize_country = cache_short_texts(maxsize=1024)(payload.normalize_country)
-_hash_short = lru_cache(maxsize=1 << 16)(hll.hash_client)
+hash_short = lru_cache(maxsize=1 << 16)(hll.hash_client)
 
 
 def hash_client(user_id: int) -> int:
     """Return the hash of a client; see `hll.hash_client`."""
-    # A number of thousands of digits must not stay in the memory.
-    return _hash_short(user_id) if -_SHORT < user_id < _SHORT else hll.hash_client(user_id)
+    return hash_short(user_id) if -TOO_LONG < user_id < TOO_LONG else hll.hash_client(user_id)

@@ -30,7 +30,7 @@ class AggregateSums:
         self._clients: list[int] = []
         self._ends: list[int] = []
         self._failed: list[tuple[int, int]] = []
-        # What waits to be added up: columns of deliveries and of failed requests.
+        # Columns of deliveries and of failed requests that are not added up yet.
         self._delivered: list[tuple[Numbers, Numbers, Numbers]] = []
         self._failures: list[tuple[Numbers, Numbers]] = []
         self._waiting = 0

@@ -74,7 +74,7 @@ class Tally:
         self._noted = RecordKeys()
         self._known: dict[str | None, tuple[bool, list[int]]] = {}
         self._plain_lines = PlainLines()
-        # How many pieces of text are not tried as plain lines, next and after the last failure.
+        # So many of the next pieces are not tried as plain lines. `_pause` is their number after the last failure.
         self._untried = self._pause = 0
         self.set_place(0)
 

@@ -1,8 +1,6 @@
 """Many lines at once: parsed as one by one, or left to that."""
 
 import datetime
-import tracemalloc
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,6 +10,7 @@ from hypothesis import strategies as st
 from eida_stats_aggregator.fdsnws import plain_lines, request_log
 from eida_stats_aggregator.fdsnws.log_lines import Ignored
 from eida_stats_aggregator.fdsnws.plain_lines import PlainLines
+from support.memory import measure_growth
 from support.plain_lines import parse_plain
 from support.stubs import encode_log, line, make_log, trace
 
@@ -114,18 +113,6 @@ def test_long_codes_do_not_stay_in_memory(key: str) -> None:
             assert lines.parse(encode_log(line(trace=[trace(**{key: str(number) * 100_000})])), LATEST) is None
 
     assert measure_growth(parse_some) < 2_000_000
-
-
-def measure_growth(function: Callable[[], None]) -> int:
-    """Return how many bytes are allocated after a call more than before."""
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        function()
-        after, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    return after - before
 
 
 def test_a_line_that_is_too_long_is_not_plain(monkeypatch: pytest.MonkeyPatch) -> None:

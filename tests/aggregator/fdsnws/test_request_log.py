@@ -2,7 +2,6 @@
 
 import datetime
 import json
-import tracemalloc
 from functools import partial
 
 import msgspec
@@ -15,6 +14,7 @@ from eida_stats_aggregator.fdsnws import request_log
 from eida_stats_aggregator.fdsnws.log_lines import Ignored, Rejected, Stream
 from eida_stats_aggregator.fdsnws.request_log import KNOWN_STREAMS, Delivery, Request, parse
 from eida_stats_aggregator.logs.lines import MAX_LINE_BYTES
+from support.memory import measure_growth
 from support.plain_lines import parse_plain
 from support.stubs import encode_log, line, make_log, trace
 
@@ -221,15 +221,11 @@ def test_longest_line_counts_all_streams() -> None:
 
 
 def test_long_values_do_not_stay_in_memory() -> None:
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
+    def parse_some() -> None:
         for number in range(400):
             one(userLocation={"country": f"{number}" * 3000}, userID=10**4000 + number)
-        after, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert after - before < 400_000
+
+    assert measure_growth(parse_some) < 400_000
 
 
 def test_stream_cache_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """PostgreSQL: work that is done while the caller goes on."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -89,6 +89,11 @@ def test_statements_run_in_the_background(connection: Any) -> None:
             connection.run_in_background(insert)
 
 
+def in_savepoint(connection: Any, function: Callable[[], None]) -> None:
+    with set_savepoint(connection):
+        function()
+
+
 @ON_POSTGRESQL
 def test_savepoint_undoes_all_of_the_work(connection: Any) -> None:
     may_begin = threading.Event()
@@ -99,43 +104,40 @@ def test_savepoint_undoes_all_of_the_work(connection: Any) -> None:
             run(connection, f"INSERT INTO copied VALUES ({number})")
 
     def fail() -> None:
-        with set_savepoint(connection):
-            connection.run_in_background(insert)
-            may_begin.set()
-            raise InterruptedError
+        connection.run_in_background(insert)
+        may_begin.set()
+        raise InterruptedError
 
     with connection:
         run(connection, "INSERT INTO copied VALUES (7)")
         with pytest.raises(InterruptedError):
-            fail()
+            in_savepoint(connection, fail)
         assert count_rows(connection) == 1
 
 
 @ON_POSTGRESQL
 def test_work_that_fails_at_the_end_of_a_savepoint_is_undone(connection: Any) -> None:
     def fail() -> None:
-        with set_savepoint(connection):
-            run(connection, "INSERT INTO copied VALUES (8)")
-            connection.run_in_background(lambda: run(connection, "SELECT no_column FROM copied"))
+        run(connection, "INSERT INTO copied VALUES (8)")
+        connection.run_in_background(lambda: run(connection, "SELECT no_column FROM copied"))
 
     with connection:
         run(connection, "INSERT INTO copied VALUES (7)")
         with pytest.raises(psycopg2.ProgrammingError, match="no_column"):
-            fail()
+            in_savepoint(connection, fail)
         assert count_rows(connection) == 1
 
 
 @ON_POSTGRESQL
 def test_error_of_the_caller_is_not_hidden_by_that_of_the_work(connection: Any) -> None:
     def fail() -> None:
-        with set_savepoint(connection):
-            connection.run_in_background(lambda: run(connection, "SELECT no_column FROM copied"))
-            raise KeyboardInterrupt
+        connection.run_in_background(lambda: run(connection, "SELECT no_column FROM copied"))
+        raise KeyboardInterrupt
 
     with connection:
         run(connection, "INSERT INTO copied VALUES (7)")
         with pytest.raises(KeyboardInterrupt):
-            fail()
+            in_savepoint(connection, fail)
         assert count_rows(connection) == 1
 
 
