@@ -21,11 +21,11 @@ def parse_plain(text: bytes, latest: datetime.date = datetime.date.max) -> list[
     for day, country, client, agent, key, failed, count in zip(
         found.days,
         found.countries,
-        found.clients.tolist(),
+        found.clients,
         found.agents,
-        found.keys.tolist(),
-        found.is_failed.tolist(),
-        found.counts.tolist(),
+        found.make_keys().tolist(),
+        found.is_failed,
+        found.counts,
         strict=True,
     ):
         mine, deliveries = deliveries[:count], deliveries[count:]

@@ -2,7 +2,7 @@
 
 import datetime
 from collections import Counter, defaultdict
-from itertools import count
+from itertools import compress, count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -93,15 +93,17 @@ class Aggregation:
             RegistryUnavailable: if a network needs the registry, which cannot be loaded.
         """
         self.requests += len(requests.days)
-        is_failed, counts = requests.is_failed, requests.counts
+        counts = np.array(requests.counts, dtype=np.int64)
+        is_failed = np.array(requests.is_failed, dtype=np.bool_)
+        is_counted = is_failed | (counts > 0)
+        groups = list(compress(zip(requests.days, requests.countries, strict=True), is_counted.tolist()))
+        first_of = {group: self._first_by_day.get(group) or self._find_first(*group) for group in set(groups)}
         firsts = np.zeros(len(counts), dtype=np.int64)
-        for place in np.flatnonzero(is_failed | (counts > 0)).tolist():
-            key = requests.days[place], requests.countries[place]
-            first = self._first_by_day.get(key)
-            firsts[place] = self._find_first(*key) if first is None else first
+        firsts[is_counted] = [first_of[group] for group in groups]
+        clients = np.array(requests.clients, dtype=np.int64)
         streams = self._number_streams(requests)
-        self._sums.add(np.repeat(firsts, counts) + streams, requests.sizes, np.repeat(requests.clients, counts))
-        self._sums.add_failed(firsts[is_failed] + self._streams[_OF_NO_STREAM], requests.clients[is_failed])
+        self._sums.add(np.repeat(firsts, counts) + streams, requests.sizes, np.repeat(clients, counts))
+        self._sums.add_failed(firsts[is_failed] + self._streams[_OF_NO_STREAM], clients[is_failed])
 
     def merge(self, other: "Aggregation") -> None:
         """Add another aggregation, which must not be used afterwards."""

@@ -5,9 +5,10 @@ without anything to reject, which most pieces of most logs have.
 """
 
 import datetime
-from itertools import chain, compress
-from operator import attrgetter
-from typing import NamedTuple, cast
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, chain, compress
+from operator import add, attrgetter
+from typing import NamedTuple, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -31,6 +32,8 @@ from eida_stats_aggregator.fdsnws.request_log import TOO_LONG, Line
 from eida_stats_aggregator.fdsnws.sums import Numbers
 from eida_stats_aggregator.logs.lines import MAX_LINE_BYTES
 
+_Value = TypeVar("_Value")
+
 _LINE_BREAK, _OPENING, _CLOSING = b"\n{}"
 _OURS = {SERVICE, None}
 _get_finished, _get_created, _get_user = attrgetter("finished"), attrgetter("created"), attrgetter("userID")
@@ -43,7 +46,8 @@ class Requests(NamedTuple):
     """Requests, column by column: the fields of `request_log.Request`, and those of all deliveries.
 
     Attributes:
-        days, countries, clients, agents, keys: one for each request.
+        days, countries, clients, agents: one for each request.
+        hashes: for each request, its key, except for the last bit.
         is_failed: for each request, whether it failed as a whole.
         counts: for each request, how many deliveries it has.
         streams: for each delivery, the place of its stream in `known`.
@@ -56,11 +60,11 @@ class Requests(NamedTuple):
 
     days: list[datetime.date]
     countries: list[str]
-    clients: Numbers
+    clients: list[int]
     agents: list[str | None]
-    keys: Numbers
-    is_failed: NDArray[np.bool_]
-    counts: Numbers
+    hashes: list[int]
+    is_failed: list[bool]
+    counts: list[int]
     streams: Numbers
     sizes: Numbers
     temporary: Numbers
@@ -73,11 +77,43 @@ class Requests(NamedTuple):
         """The number of lines."""
         return len(self.days) + self.ignored
 
+    def make_keys(self) -> Numbers:
+        """Return the keys of the requests."""
+        return np.array(self.hashes, dtype=np.int64) & ~1 | ~np.array(self.is_failed, dtype=np.bool_)
+
     def weigh(self) -> tuple[list[int], list[int]]:
         """Return the numbers of requests and of bytes that each adds to the aggregates."""
-        ends = np.cumsum(self.counts)
+        counts = np.array(self.counts, dtype=np.int64)
+        ends = np.cumsum(counts)
         sums = np.concatenate(([0], np.cumsum(self.sizes)))
-        return (self.counts + self.is_failed).tolist(), (sums[ends] - sums[ends - self.counts]).tolist()
+        return list(map(add, self.counts, self.is_failed)), (sums[ends] - sums[ends - counts]).tolist()
+
+
+def join(pieces: Sequence[Requests]) -> Requests:
+    """Return the requests of some pieces of a text, which have the same list of known streams."""
+    days, countries, clients, agents, hashes, is_failed, counts, streams, sizes, temporary, starts, _, ignored = (
+        zip(*pieces, strict=True)
+    )
+    firsts = accumulate(map(len, streams), initial=0)
+    return Requests(
+        _chain(days),
+        _chain(countries),
+        _chain(clients),
+        _chain(agents),
+        _chain(hashes),
+        _chain(is_failed),
+        _chain(counts),
+        np.concatenate(streams),
+        np.concatenate(sizes),
+        np.concatenate([places + first for places, first in zip(temporary, firsts, strict=False)]),
+        _chain(starts),
+        pieces[-1].known,
+        sum(ignored),
+    )
+
+
+def _chain(columns: Iterable[list[_Value]]) -> list[_Value]:
+    return list(chain.from_iterable(columns))
 
 
 class PlainLines:
@@ -110,9 +146,8 @@ class PlainLines:
         if distinct and not EARLIEST_DAY <= min(distinct) <= max(distinct) <= latest:
             return None
         clients = _hash_clients(ours)
-        statuses = list(map(_get_status, ours))
-        traces, counts = _list_delivered(ours, statuses)
-        is_failed = np.array([status != "OK" for status in statuses], dtype=np.bool_)
+        is_failed = [status != "OK" for status in map(_get_status, ours)]
+        traces, counts = _list_delivered(ours, is_failed)
         sizes = _list_sizes(traces)
         streams = self._streams
         numbers = streams.find(traces)
@@ -122,7 +157,7 @@ class PlainLines:
             _find_countries(ours),
             clients,
             [agent if type(agent) is str else None for agent in map(_get_client, ours)],
-            _make_keys(text, ours, is_ours, clients) & ~1 | ~is_failed,
+            _hash_records(text, ours, is_ours, clients),
             is_failed,
             counts,
             numbers,
@@ -194,11 +229,10 @@ def _decode(text: bytes) -> list[Line] | None:
 
 
 def _find_days(lines: list[Line]) -> list[datetime.date]:
-    days = [
-        parse_date(finished[:10]) if finished and is_plain_time(finished) else None
-        for finished in map(_get_finished, lines)
-    ]
-    if None not in set(days):
+    texts = [time[:10] if time and is_plain_time(time) else "" for time in map(_get_finished, lines)]
+    known = {text: parse_date(text) for text in set(texts)}
+    days = [known[text] for text in texts]
+    if None not in known.values():
         return cast("list[datetime.date]", days)
     return [
         day or log_lines.parse_end_day(line.finished, line.created) for day, line in zip(days, lines, strict=True)
@@ -211,37 +245,37 @@ def _find_countries(lines: list[Line]) -> list[str]:
     return [names[country] for country in found]
 
 
-def _hash_clients(lines: list[Line]) -> Numbers:
+def _hash_clients(lines: list[Line]) -> list[int]:
     users = list(map(_get_user, lines))
     if users and not -TOO_LONG < min(users) <= max(users) < TOO_LONG:
         raise NotARequest("a number that is too long")
-    return np.fromiter(map(request_log.hash_short, users), np.int64, len(users))
+    return list(map(request_log.hash_short, users))
 
 
-def _make_keys(text: bytes, lines: list[Line], is_ours: list[bool], clients: Numbers) -> Numbers:
-    keys = [
+def _hash_records(text: bytes, lines: list[Line], is_ours: list[bool], clients: list[int]) -> list[int]:
+    hashes = [
         hash64(created, client & 0xFFFFFFFF)[0] if created is not None and has_fraction(created) else None
-        for created, client in zip(map(_get_created, lines), clients.tolist(), strict=True)
+        for created, client in zip(map(_get_created, lines), clients, strict=True)
     ]
-    if None in keys:
-        texts = compress(text.split(b"\n"), is_ours)
-        keys = [hash64(line.strip())[0] if key is None else key for key, line in zip(keys, texts, strict=True)]
-    return np.array(keys, dtype=np.int64)
+    if None not in hashes:
+        return cast("list[int]", hashes)
+    texts = compress(text.split(b"\n"), is_ours)
+    return [hash64(line.strip())[0] if one is None else one for one, line in zip(hashes, texts, strict=True)]
 
 
-def _list_delivered(lines: list[Line], statuses: list[str | None]) -> tuple[list[TraceFields], Numbers]:
+def _list_delivered(lines: list[Line], is_failed: list[bool]) -> tuple[list[TraceFields], list[int]]:
     """Return all traces that delivered data, and for each line how many it has."""
     traces_of_lines = [
-        trace or () if status == "OK" else ()
-        for status, trace in zip(statuses, map(_get_trace, lines), strict=True)
+        () if failed else trace or () for failed, trace in zip(is_failed, map(_get_trace, lines), strict=True)
     ]
-    counts = np.fromiter(map(len, traces_of_lines), np.int64, len(lines))
+    counts = list(map(len, traces_of_lines))
     traces = list(chain.from_iterable(traces_of_lines))
-    delivered = [status == "OK" for status in map(_get_status, traces)]
-    if all(delivered):
+    statuses = list(map(_get_status, traces))
+    if statuses.count("OK") == len(statuses):
         return traces, counts
+    delivered = [status == "OK" for status in statuses]
     owners = np.repeat(np.arange(len(lines)), counts)[delivered]
-    return list(compress(traces, delivered)), np.bincount(owners, minlength=len(lines))
+    return list(compress(traces, delivered)), np.bincount(owners, minlength=len(lines)).tolist()
 
 
 def _join(trace: TraceFields) -> str:

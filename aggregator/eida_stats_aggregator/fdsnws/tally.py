@@ -12,7 +12,7 @@ from eida_stats_aggregator.fdsnws import repeated_requests, request_log
 from eida_stats_aggregator.fdsnws.aggregation import Aggregation
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.log_lines import Ignored, Reject, Rejected
-from eida_stats_aggregator.fdsnws.plain_lines import PlainLines, Requests
+from eida_stats_aggregator.fdsnws.plain_lines import PlainLines, Requests, join
 from eida_stats_aggregator.fdsnws.repeated_requests import Choices, RecordKeys, Window
 from eida_stats_aggregator.fdsnws.request_log import Request
 
@@ -101,13 +101,21 @@ class Tally:
         """
         count = 0
         rejections: list[tuple[int, str]] = []
+        plain: list[Requests] = []
         for piece in _cut(text):
-            added = self._add_plain(piece) if self.window is None else 0
-            if not added:
+            requests = self._parse_plain(piece) if self.window is None else None
+            if plain and (requests is None or requests.known is not plain[-1].known):
+                self._add_requests(plain)
+                plain = []
+            if requests is not None:
+                plain.append(requests)
+                count += requests.lines
+            else:
                 lines = piece.split(b"\n")[:-1]
                 rejections += self.add(lines, first + count)
-                added = len(lines)
-            count += added
+                count += len(lines)
+        if plain:
+            self._add_requests(plain)
         return count, rejections[:SHOWN_REJECTS]
 
     def add(self, lines: Sequence[bytes], first: int = 1) -> list[tuple[int, str]]:
@@ -140,42 +148,46 @@ class Tally:
                 rejections += [(number, reason) for reason in reasons[: SHOWN_REJECTS - len(rejections)]]
                 yield from [one for one in recovered if type(one) is Request]
 
-    def _add_plain(self, text: bytes) -> int:
-        """Add lines at once, and return how many; 0 if they must be added one by one."""
+    def _parse_plain(self, text: bytes) -> Requests | None:
+        """Return the requests of lines; None if the lines must be added one by one."""
         if self._untried:
             self._untried -= 1
-            return 0
+            return None
         requests = self._plain_lines.parse(text, self.request_filter.latest)
-        if requests is None or not self._add_requests(requests):
+        if requests is None or not self._takes_all(requests):
             # To try and fail takes half as long again, so ever more pieces are not tried if this goes on.
             self._untried = self._pause = min(2 * self._pause + 1, _LONGEST_PAUSE)
-            return 0
+            return None
         self._pause = 0
         if self.request_filter.fingerprinted:
             self._add_fingerprint(text.split(b"\n"))
-        return requests.lines
+        return requests
 
-    def _add_requests(self, requests: Requests) -> bool:
-        """Add requests if each of them counts, and return whether that is so."""
-        known, choices = self._known, self._choices
-        if choices is not None and not choices.repeated.isdisjoint((requests.keys & ~1).tolist()):
+    def _takes_all(self, requests: Requests) -> bool:
+        """Return whether each of some requests is to be counted."""
+        choices, known = self._choices, self._known
+        if choices is not None and not choices.repeated.isdisjoint([one & ~1 for one in requests.hashes]):
             return False
-        by_day = Counter(requests.days)
-        if by_day and not self.request_filter.since <= min(by_day) <= max(by_day) <= self.request_filter.until:
+        days = set(requests.days)
+        if days and not self.request_filter.since <= min(days) <= max(days) <= self.request_filter.until:
             return False
-        classes = [known.get(agent) or self._classify_agent(agent) for agent in requests.agents]
-        if not all(taken for taken, _ in classes):
-            return False
-        if choices is None:
-            self._noted.keys.frombytes(requests.keys.tobytes())
+        return all((known.get(agent) or self._classify_agent(agent))[0] for agent in dict.fromkeys(requests.agents))
+
+    def _add_requests(self, pieces: Sequence[Requests]) -> None:
+        """Add requests, all of which are counted."""
+        # Operations of numpy take as long for a few numbers as for thousands.
+        requests = join(pieces)
+        known = self._known
+        if self._choices is None:
+            self._noted.keys.frombytes(requests.make_keys().tobytes())
         self.ignored += requests.ignored
         self.aggregation.add_all(requests)
-        self.requests_by_day += by_day
+        self.requests_by_day += Counter(requests.days)
         self.counted = self.requests_by_day.total()
-        for (_, figures), count, size in zip(classes, *requests.weigh(), strict=True):
+        for agent, count, size in zip(requests.agents, *requests.weigh(), strict=True):
+            _, figures = known.get(agent) or self._classify_agent(agent)
             figures[0] += count
             figures[1] += size
-        return True
 
     def finish(self) -> None:
         """Count the requests that were held back, after the last line."""

@@ -271,11 +271,13 @@ def test_odd_pieces_are_rarely_tried_as_plain_lines(monkeypatch: pytest.MonkeyPa
 def test_known_streams_are_numbered_again_when_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_log, "KNOWN_STREAMS", 2)
     lines = log(*(line(trace=[trace(sta=f"S{number % 7}"), trace(net="Z3")]) for number in range(20)))
-    by_line, by_text = (Tally(selecting(), NetworkRegistry(lambda: EPOCHS)) for _ in range(2))
+    by_line, by_text, by_texts = (Tally(selecting(), NetworkRegistry(lambda: EPOCHS)) for _ in range(3))
     by_line.add(lines)
     for one in lines:
-        by_text.add_text(one + b"\n")
-    assert list_results(by_text) == list_results(by_line)
+        by_texts.add_text(one + b"\n")
+    monkeypatch.setattr(tally, "_PIECE_BYTES", 1)
+    by_text.add_text(b"".join(one + b"\n" for one in lines))
+    assert list_results(by_text) == list_results(by_texts) == list_results(by_line)
 
 
 def test_repeated_requests_in_texts_count_once() -> None:
