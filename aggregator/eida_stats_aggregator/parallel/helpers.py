@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -13,6 +13,7 @@ from eida_stats_aggregator.errors import WorkerLost
 
 # A process that is forked has all that is loaded already.
 _FORK = multiprocessing.get_context("fork")
+_LOST_HINT = "The memory may have been short. Use fewer --jobs."
 
 
 @contextmanager
@@ -58,10 +59,22 @@ def receive(connection: Connection) -> Any:
     try:
         message = connection.recv()
     except (EOFError, OSError):  # the latter in the middle of a message
-        raise WorkerLost(hint="The memory may have been short. Use fewer --jobs.") from None
+        raise WorkerLost(hint=_LOST_HINT) from None
     if isinstance(message, WorkerLost):
         raise message
     return message
+
+
+def send(connection: Connection, message: object) -> None:
+    """Send a message to a process.
+
+    Raises:
+        WorkerLost: if it was killed.
+    """
+    try:
+        connection.send(message)
+    except OSError:
+        raise WorkerLost(hint=_LOST_HINT) from None
 
 
 @contextmanager
@@ -76,11 +89,13 @@ def _block_interrupts() -> Iterator[None]:
 
 
 def _run_helper(work: Callable[[Connection], None], connection: Connection) -> None:
-    threading.Thread(target=_end_with_first_process, daemon=True).start()
     try:
+        threading.Thread(target=_end_with_first_process, daemon=True).start()
         work(connection)
     except Exception as error:  # noqa: BLE001 - its text may quote a log, and is not for a terminal
-        connection.send(WorkerLost(f"{type(error).__name__} in it"))
+        # The first process may have closed the connection, and is about to end this one.
+        with suppress(OSError):
+            connection.send(WorkerLost(f"{type(error).__name__} in it"))
 
 
 def _end_with_first_process() -> None:

@@ -6,8 +6,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Generic, TypeVar, cast
 
 from eida_statistics.errors import EidaStatisticsError
-from eida_stats_aggregator.errors import WorkerLost
-from eida_stats_aggregator.parallel.helpers import receive, start_helpers
+from eida_stats_aggregator.parallel.helpers import receive, send, start_helpers
 
 _Batch = TypeVar("_Batch")
 _Result = TypeVar("_Result")
@@ -77,10 +76,7 @@ class _Dispatcher(Generic[_Batch, _Result]):
 
     def _send(self, number: int, batch: _Batch) -> None:
         helper = self._idle.pop()
-        try:
-            helper.send(batch)
-        except OSError:
-            raise WorkerLost from None
+        send(helper, batch)
         self._busy[helper] = number
 
     def _receive(self) -> None:

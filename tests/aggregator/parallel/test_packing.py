@@ -2,11 +2,13 @@
 
 import os
 import signal
+from collections.abc import Sequence
 
 import pytest
 
 from eida_statistics.networks import NetworkRegistry
-from eida_stats_aggregator.delivery.aggregate import pack_rows
+from eida_statistics.payload import Row
+from eida_stats_aggregator.delivery.aggregate import Packed, pack_rows
 from eida_stats_aggregator.errors import WorkerLost
 from eida_stats_aggregator.fdsnws import sorted_rows
 from eida_stats_aggregator.fdsnws.aggregation import Aggregation
@@ -45,10 +47,19 @@ def test_no_rows_make_no_piece() -> None:
 def test_killed_process_is_reported(rows: SortedRows, monkeypatch: pytest.MonkeyPatch) -> None:
     first = os.getpid()
 
-    def kill(_: object) -> None:
-        assert os.getpid() != first
+    def kill(some: Sequence[Row]) -> Packed:
+        if os.getpid() == first:
+            return pack_rows(some)
         os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
 
     monkeypatch.setattr(packing, "pack_rows", kill)
     with pytest.raises(WorkerLost):
         list(packing.pack(rows, jobs=2))
+
+
+def test_pieces_that_nobody_takes_are_no_fault(rows: SortedRows, capfd: pytest.CaptureFixture[str]) -> None:
+    pieces = packing.pack(rows, jobs=3)
+    next(pieces)
+    pieces.close()
+    assert capfd.readouterr() == ("", "")
