@@ -1,33 +1,17 @@
-"""Split logs into parts that are read independently, and join the lines that were cut."""
+"""Read parts of logs into tallies, and join the lines that were cut."""
 
-import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from eida_statistics import compression
-from eida_statistics.errors import UnreadableLog
 from eida_stats_aggregator.fdsnws.tally import Tally
-from eida_stats_aggregator.logs import bzip2
+from eida_stats_aggregator.logs import parts
 from eida_stats_aggregator.logs.bzip2 import NotSplittable
 from eida_stats_aggregator.logs.lines import LineSplitter
+from eida_stats_aggregator.logs.parts import Part
 from eida_stats_aggregator.logs.sources import Log
 
-# Small, so that processes end at the same time: either takes about 0.1 s.
-_BZIP2_BYTES = 1 << 17
-_PLAIN_BYTES = 1 << 22
 # The place of the lines that were put together, beside the parts.
 JOINED = -1
-# A stream without a block, of an empty log.
-_EMPTY_BZIP2_BYTES = 14
-
-
-class Part(NamedTuple):
-    """A range of bytes of a log, by its number among the logs; `whole` means that the log cannot be divided."""
-
-    log: int
-    start: int
-    end: int
-    whole: bool
 
 
 class PartRead(NamedTuple):
@@ -44,23 +28,6 @@ class PartRead(NamedTuple):
     rejections: list[tuple[int, str]]
 
 
-def split(logs: Sequence[Log], *, whole: Collection[int]) -> list[Part]:
-    """Split logs into parts, in order."""
-    return [part for number, log in enumerate(logs) for part in _split(number, log, whole=number in whole)]
-
-
-def _split(number: int, log: Log, *, whole: bool) -> list[Part]:
-    if whole or log.size <= _EMPTY_BZIP2_BYTES:
-        step = 0
-    elif log.magic == bzip2.MAGIC:
-        step = _BZIP2_BYTES
-    else:
-        step = _PLAIN_BYTES if log.magic is None else 0
-    if not step:
-        return [Part(number, 0, log.size, whole=True)]
-    return [Part(number, start, min(start + step, log.size), whole=False) for start in range(0, log.size, step)]
-
-
 def read(log: Log, part: Part, tally: Tally) -> PartRead:
     """Read a part of a log; the lines that are whole go into a tally.
 
@@ -74,7 +41,7 @@ def read(log: Log, part: Part, tally: Tally) -> PartRead:
     lines = 0
     rejections: list[tuple[int, str]] = []
     try:
-        for chunk in _read_chunks(log, part):
+        for chunk in parts.read(log, part):
             text = cutter.cut(chunk)
             if text and head is None:
                 head, _, text = text.partition(b"\n")
@@ -87,33 +54,6 @@ def read(log: Log, part: Part, tally: Tally) -> PartRead:
     if head is None:
         return PartRead(cutter.rest, None, 0, [])
     return PartRead(head, cutter.rest, lines, rejections)
-
-
-def _read_chunks(log: Log, part: Part) -> Iterator[bytes]:
-    with log.open() as raw:
-        if part.whole:
-            yield from compression.read_chunks(raw, log.name)
-            return
-        if log.magic == bzip2.MAGIC:
-            chunks = bzip2.unpack(raw.fileno(), part.start, part.end, log.size, chunk_bytes=compression.CHUNK_BYTES)
-        else:
-            chunks = _read_plain(raw.fileno(), part, log.name)
-        try:
-            for number, chunk in enumerate(chunks):
-                if number == part.start == 0:
-                    compression.refuse_archive(chunk, log.name)
-                yield chunk
-        except OSError as error:
-            raise UnreadableLog(f"{log.name}: {error.strerror}") from error
-
-
-def _read_plain(file: int, part: Part, name: str) -> Iterator[bytes]:
-    for start in range(part.start, part.end, compression.CHUNK_BYTES):
-        end = min(start + compression.CHUNK_BYTES, part.end)
-        chunk = os.pread(file, end - start, start)
-        if len(chunk) < end - start:
-            raise UnreadableLog(f"{name}: became shorter while it was read")
-        yield chunk
 
 
 class Joiner:

@@ -40,7 +40,7 @@ from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.log_lines import Ignored, Rejected
 from eida_stats_aggregator.fdsnws.request_log import Request
 from eida_stats_aggregator.fdsnws.tally import SHOWN_REJECTS, Tally
-from eida_stats_aggregator.logs import bzip2, lines, sources
+from eida_stats_aggregator.logs import bzip2, lines, parts, sources
 from eida_stats_aggregator.parallel import helpers, processes, splits
 from support.aggregates import make_payload
 from support.dates import NOVEMBER_2020 as DAY
@@ -140,8 +140,8 @@ def _precedence(request: Request) -> tuple[bool, int]:
 def sizes(*, part: int, chunk: int, longest_line: int = 2000) -> Iterator[None]:
     """Make parts and chunks small, so that small logs are cut like large ones."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(splits, "_PLAIN_BYTES", part)
-        patch.setattr(splits, "_BZIP2_BYTES", part)
+        patch.setattr(parts, "_PLAIN_BYTES", part)
+        patch.setattr(parts, "_BZIP2_BYTES", part)
         patch.setattr(compression, "CHUNK_BYTES", chunk)
         patch.setattr(lines, "MAX_LINE_BYTES", longest_line)
         patch.setattr(request_log, "MAX_LINE_BYTES", longest_line)
@@ -327,8 +327,8 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Day:
     (folder / "networks.json").write_text(json.dumps(make_log.registry()))
     (folder / "small.log").write_bytes(encode_log(*entries[:100]))
     # More than one part each, or nothing is shared out.
-    assert (folder / "a.log.plain").stat().st_size > splits._PLAIN_BYTES
-    assert (folder / "a.log.bz2").stat().st_size > splits._BZIP2_BYTES
+    assert (folder / "a.log.plain").stat().st_size > parts._PLAIN_BYTES
+    assert (folder / "a.log.bz2").stat().st_size > parts._BZIP2_BYTES
     return Day(folder, len(entries) + 2)
 
 
@@ -379,6 +379,7 @@ def test_all_compressions_have_equal_content(day: Day, tmp_path: Path) -> None:
 DRIVER = """
 import multiprocessing, os, pathlib, signal, sys, time
 from eida_stats_aggregator import cli
+from eida_stats_aggregator.logs import parts
 from eida_stats_aggregator.parallel import processes, splits
 is_first = lambda: multiprocessing.parent_process() is None
 real = splits.read
@@ -393,7 +394,7 @@ def read(log, part, tally):
 {steps}
     return real(log, part, tally)
 splits.read = read
-splits._PLAIN_BYTES = splits._BZIP2_BYTES = {size}
+parts._PLAIN_BYTES = parts._BZIP2_BYTES = {size}
 {setup}
 if __name__ == "__main__":
     cli.main()
@@ -602,7 +603,7 @@ def test_disk_failure_is_an_unreadable_log(
     def fail(*_: object) -> bytes:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    for module in (splits, bzip2):
+    for module in (parts, bzip2):
         monkeypatch.setattr(module, "os", SimpleNamespace(pread=fail))
     with sizes(part=3000, chunk=1000), pytest.raises(UnreadableLog, match=r"a\.log: Input/output error"):
         processes.read(logs, FILTER, list, jobs=jobs, progress=no_progress)
@@ -741,7 +742,7 @@ def test_killed_process_counts_nothing(after: int, tmp_path: Path, monkeypatch: 
     real = splits.read
     numbers = itertools.count()
 
-    def read_or_die(log: sources.Log, part: splits.Part, tally: Tally) -> splits.PartRead:
+    def read_or_die(log: sources.Log, part: parts.Part, tally: Tally) -> splits.PartRead:
         if os.getpid() == first:
             wait_for((tmp_path / "dying").exists)
         elif next(numbers) == after:
@@ -815,7 +816,7 @@ def test_two_unsplittable_logs_use_two_processes(tmp_path: Path) -> None:
     reading.mkdir()
     real = splits.read
 
-    def read_beside_another(log: sources.Log, part: splits.Part, tally: Tally) -> splits.PartRead:
+    def read_beside_another(log: sources.Log, part: parts.Part, tally: Tally) -> splits.PartRead:
         (reading / f"{os.getpid()}").touch()
         wait_for(lambda: len(list(reading.iterdir())) == 2)
         return real(log, part, tally)
@@ -828,7 +829,7 @@ def test_two_unsplittable_logs_use_two_processes(tmp_path: Path) -> None:
 
 
 def test_only_unsplittable_log_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(splits, "_BZIP2_BYTES", 100)
+    monkeypatch.setattr(parts, "_BZIP2_BYTES", 100)
     names = [tmp_path / name for name in ("a.bz2", "b.bz2", "empty.bz2")]
     content = b"".join(b'{"userID": %d}\n' % number for number in range(500))
     for path, packed in zip(
@@ -838,7 +839,7 @@ def test_only_unsplittable_log_is_read_whole(tmp_path: Path, monkeypatch: pytest
     logs = [sources.describe_log(path) for path in names]
     done: list[int] = []
 
-    with patch.object(splits, "split", wraps=splits.split) as split:
+    with patch.object(parts, "split", wraps=parts.split) as split:
         tally = processes.read(
             logs,
             RequestFilter(user_agents.load_classes(), datetime.date.max),
