@@ -2,6 +2,7 @@
 
 import codecs
 import datetime
+import gc
 import io
 import os
 import sys
@@ -158,4 +159,6 @@ def run_command(command: click.Command, *, interrupted: str = INTERRUPTED) -> No
         # Otherwise Python would write the rest at its end, and fail once more.
         if sys.stdout is not None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    # Otherwise Python would search all that is in memory for cycles before it ends.
+    gc.freeze()
     sys.exit(code)
