@@ -15,6 +15,7 @@ from eida_stats_aggregator import progress
 from eida_stats_aggregator.console import complain
 from eida_stats_aggregator.errors import DaskUnusable
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
+from eida_stats_aggregator.logs import head_start
 from eida_stats_aggregator.logs.sources import STDIN, Log
 
 if TYPE_CHECKING:
@@ -59,12 +60,14 @@ class Reader:
         # Slow to import, as are the processes, and not needed by runs without anything to read.
         from eida_stats_aggregator.logs import duplicates  # noqa: PLC0415
 
+        if self.dask is None:
+            with head_start.begin(logs[0]) as begun:
+                from eida_stats_aggregator.parallel import processes  # noqa: PLC0415
+            logs = [begun, *logs[1:]]
         with progress.show_progress("comparing", 2 * sum(log.size for log in logs), shown=self.shown) as advance:
             distinct, repeated = duplicates.separate_duplicates(logs, progress=advance)
         with progress.show_progress("reading", sum(log.size for log in distinct), shown=self.shown) as advance:
             if self.dask is None:
-                from eida_stats_aggregator.parallel import processes  # noqa: PLC0415
-
                 jobs = self.jobs or _choose_jobs(distinct)
                 tally = processes.read(distinct, self.request_filter, self.registry, jobs=jobs, progress=advance)
             else:

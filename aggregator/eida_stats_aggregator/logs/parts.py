@@ -49,6 +49,11 @@ def read(log: Log, part: Part) -> Iterator[bytes]:
         UnreadableLog: if it cannot be read.
         NotSplittable: if the log must be read as a whole. The content yielded until then must not be used.
     """
+    begun = log.head_start.take(part) if log.head_start is not None else None
+    yield from begun or _read(log, part)
+
+
+def _read(log: Log, part: Part) -> Iterator[bytes]:
     with log.open() as raw:
         if part.whole:
             yield from compression.read_chunks(raw, log.name)

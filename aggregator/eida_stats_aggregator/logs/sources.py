@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from eida_statistics import compression
 from eida_statistics.errors import UnreadableLog
 from eida_stats_aggregator.errors import NoLogFound
 from eida_stats_aggregator.logs.lines import read_lines
+
+if TYPE_CHECKING:
+    from eida_stats_aggregator.logs.head_start import HeadStart
 
 STDIN = "-"
 STDIN_NAME = "standard input"
@@ -36,7 +39,8 @@ class Log:
     """A log to be read.
 
     `size` is that on disk in bytes, 0 where it is not known. `magic` are the first bytes of the compression, None
-    without one. A log `on_disk` can be read repeatedly, and in parts.
+    without one. A log `on_disk` can be read repeatedly, and in parts. Its beginning may be unpacked already, as its
+    `head_start`.
     """
 
     name: str
@@ -44,6 +48,7 @@ class Log:
     open: Callable[[], BinaryIO]
     magic: bytes | None = None
     on_disk: bool = False
+    head_start: "HeadStart | None" = None
 
 
 # Returns whether a file is a log of the caller's kind.
