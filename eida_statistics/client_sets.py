@@ -33,6 +33,8 @@ class ClientSets:
 
     def __init__(self, fold_from: int = _FOLD_FROM) -> None:
         self._pairs = np.empty(0, dtype=np.int64)
+        # The places at which groups begin in the pairs, or none until they are needed.
+        self._bounds = np.empty(0, dtype=np.int64)
         self._added: list[NDArray[np.int64]] = []
         self._size_added = 0
         self._registers: dict[int, NDArray[np.uint8]] = {}
@@ -69,7 +71,7 @@ class ClientSets:
         """Remove the clients of a group and of all after it."""
         self.join()
         end = np.searchsorted(self._pairs, np.int64(first) << _HASH_BITS)
-        self._pairs = self._pairs[:end].copy()
+        self._set_pairs(self._pairs[:end].copy())
         self._registers = {group: found for group, found in self._registers.items() if group < first}
         self._fold_from = max(self._first_fold_from, 2 * len(self._pairs))
 
@@ -93,7 +95,7 @@ class ClientSets:
                 kept.append(pairs)
             elif len(pairs):
                 self.add_registers(group, hll.compute_registers(_get_hashes(pairs)))
-        self._pairs = np.concatenate(kept) if kept else np.empty(0, dtype=np.int64)
+        self._set_pairs(np.concatenate(kept) if kept else np.empty(0, dtype=np.int64))
         # Small groups may be many: look again only once there are twice as many.
         self._fold_from = max(self._fold_from, 2 * len(self._pairs))
 
@@ -106,7 +108,10 @@ class ClientSets:
         return sketches
 
     def _encode_some(self, groups: NDArray[np.int64]) -> list[str]:
-        starts, ends = (np.searchsorted(self._pairs, numbers << _HASH_BITS) for numbers in (groups, groups + 1))
+        # They are found many times as fast in their order, for all groups at once.
+        if len(self._bounds) <= groups.max(initial=0) + 1:
+            self._bounds = self._find_bounds(int(groups.max(initial=0)) + 1)
+        starts, ends = self._bounds[groups], self._bounds[groups + 1]
         bounds = np.concatenate(([0], np.cumsum(ends - starts)))
         digits = _get_hashes(self._pairs[_list_places(starts, ends)]).astype(">i8").tobytes().hex()
         sketches = [
@@ -136,8 +141,12 @@ class ClientSets:
     def join(self) -> None:
         """Sort what was added. Otherwise each process that is forked later would do it again."""
         if self._added:
-            self._pairs = hll.sort_unique(np.concatenate((self._pairs, *self._added)))
+            self._set_pairs(hll.sort_unique(np.concatenate((self._pairs, *self._added))))
             self._added, self._size_added = [], 0
+
+    def _set_pairs(self, pairs: NDArray[np.int64]) -> None:
+        self._pairs = pairs
+        self._bounds = np.empty(0, dtype=np.int64)
 
     def _find_bounds(self, count: int) -> NDArray[np.int64]:
         """Return the places of the pairs at which each group begins, and the end of the last one."""

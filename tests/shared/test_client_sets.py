@@ -124,3 +124,20 @@ def test_dropped_groups_are_empty(given: Members, folded: bool, first: int) -> N
     kept = {group: clients for group, clients in given.items() if group < first}
     assert sets.encode(np.arange(4)) == sketches(kept, 4)
     assert sets.size == fill(kept, folded=folded).size
+
+
+def test_sketches_follow_each_change() -> None:
+    """Where the clients of a group are is kept between two calls."""
+    sets = ClientSets()
+    everything = np.arange(4)
+    sets.add(np.array([0, 2]), np.array([1, 2]))
+    before = sets.encode(everything)
+    sets.add(np.array([0, 3]), np.array([3, 4]))
+    sets.add_registers(1, hll.compute_registers(np.array([5])))
+    after = sets.encode(everything)
+    assert [one == other for one, other in zip(before, after, strict=True)] == [False, False, True, False]
+    sets.drop(2)
+    assert sets.encode(everything) == [*after[:2], before[1], before[1]]
+    sets.fold()
+    assert sets.encode(np.array([3, 0])) == [before[1], after[0]]
+    assert sets.encode(np.empty(0, dtype=np.int64)) == []
