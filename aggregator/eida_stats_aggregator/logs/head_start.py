@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from eida_stats_aggregator.logs import parts
-from eida_stats_aggregator.logs.parts import Part
+from eida_stats_aggregator.logs import splits
 from eida_stats_aggregator.logs.sources import Log
+from eida_stats_aggregator.logs.splits import Part
 
 # If imports take long, as from a cold disk, the content of a log must not fill the memory.
 _MAX_CHUNKS = 4
@@ -21,7 +21,7 @@ def begin(log: Log) -> Iterator[Log]:
     The thread ends with the context, so that processes can be forked. A log that cannot be divided is yielded as it
     is: forked processes share the place in its file, so only one of them could go on with it.
     """
-    part = parts.split([log], whole=())[0]
+    part = splits.split([log], whole=())[0]
     head_start = None if part.whole else HeadStart(log, part)
     if head_start is None or not head_start.start():
         yield log
@@ -37,7 +37,7 @@ class HeadStart:
 
     def __init__(self, log: Log, part: Part) -> None:
         self._part = part
-        self._rest = parts.read(log, part)
+        self._rest = splits.read(log, part)
         self._chunks: deque[bytes] = deque()
         self._is_stopped = self._is_faulty = self._is_taken = False
         self._thread = threading.Thread(target=self._unpack, daemon=True)

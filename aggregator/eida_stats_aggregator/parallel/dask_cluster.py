@@ -24,12 +24,12 @@ from eida_stats_aggregator.fdsnws import repeated_requests
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.repeated_requests import Choices
 from eida_stats_aggregator.fdsnws.tally import Tally
-from eida_stats_aggregator.logs import parts
+from eida_stats_aggregator.logs import splits
 from eida_stats_aggregator.logs.bzip2 import NotSplittable
 from eida_stats_aggregator.logs.sources import Log
-from eida_stats_aggregator.parallel import splits
+from eida_stats_aggregator.parallel import tallying
 from eida_stats_aggregator.parallel.shared_registry import Load
-from eida_stats_aggregator.parallel.splits import Joiner
+from eida_stats_aggregator.parallel.tallying import Joiner
 from eida_stats_aggregator.progress import Advance
 
 _CONNECT_SECONDS = 10
@@ -202,10 +202,10 @@ def _read_tally(
 ) -> Tally:
     tally = Tally(settings.request_filter, NetworkRegistry(lambda: get_epochs(settings.registry)), choices)
     tally.set_place(place)
-    planned = parts.split([log], whole=whole)
+    planned = splits.split([log], whole=whole)
     joiner = Joiner([log], planned, tally, place)
     for number, part in enumerate(planned):
-        joiner.take(number, splits.read(log, part, tally))
+        joiner.take(number, tallying.read_part(log, part, tally))
     return tally
 
 

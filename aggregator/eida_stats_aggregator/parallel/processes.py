@@ -10,14 +10,14 @@ from eida_stats_aggregator.fdsnws import repeated_requests
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.repeated_requests import Choices, Window
 from eida_stats_aggregator.fdsnws.tally import Tally
-from eida_stats_aggregator.logs import parts
+from eida_stats_aggregator.logs import splits
 from eida_stats_aggregator.logs.bzip2 import NotSplittable
-from eida_stats_aggregator.logs.parts import Part
 from eida_stats_aggregator.logs.sources import Log
-from eida_stats_aggregator.parallel import splits
+from eida_stats_aggregator.logs.splits import Part
+from eida_stats_aggregator.parallel import tallying
 from eida_stats_aggregator.parallel.helpers import receive, start_helpers
 from eida_stats_aggregator.parallel.shared_registry import Load, NamelessFile, SharedRegistry
-from eida_stats_aggregator.parallel.splits import Joiner, PartRead
+from eida_stats_aggregator.parallel.tallying import Joiner, PartRead
 from eida_stats_aggregator.progress import Advance
 
 
@@ -58,7 +58,7 @@ def _read_once(
     """Read logs in one process, and recognise repeated requests at once: a pipe can be read but once."""
     tally = Tally(request_filter, NetworkRegistry(state.load_registry))
     tally.window = Window()
-    tally = _Run(logs, parts.split(logs, whole=range(len(logs))), tally, state).read_all(1, progress)
+    tally = _Run(logs, splits.split(logs, whole=range(len(logs))), tally, state).read_all(1, progress)
     tally.finish()
     return tally
 
@@ -72,7 +72,7 @@ def _read_until_settled(
     progress: Advance,
 ) -> Tally:
     """Read logs, and again as long as it is not known which records of repeated requests count."""
-    planned = parts.split(logs, whole=whole)
+    planned = splits.split(logs, whole=whole)
     choices: Choices | None = None
     while True:
         tally = Tally(request_filter, NetworkRegistry(state.load_registry), choices)
@@ -136,7 +136,7 @@ class _Run:
             part = self._parts[number]
             self._tally.set_place(number)
             try:
-                yield _Outcome(number, splits.read(self._logs[part.log], part, self._tally))
+                yield _Outcome(number, tallying.read_part(self._logs[part.log], part, self._tally))
             except (EidaStatisticsError, NotSplittable) as error:
                 self._state.stop()
                 yield _Outcome(number, error)

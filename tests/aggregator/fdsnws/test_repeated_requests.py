@@ -20,7 +20,7 @@ from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.repeated_requests import Window
 from eida_stats_aggregator.fdsnws.request_log import Request, is_request_log
 from eida_stats_aggregator.fdsnws.tally import Tally
-from eida_stats_aggregator.logs import parts, sources
+from eida_stats_aggregator.logs import sources, splits
 from eida_stats_aggregator.parallel import processes
 from support.aggregates import make_payload
 from support.stubs import encode_log, line, run, trace
@@ -142,7 +142,7 @@ def test_choice_ignores_order(seed: int, tmp_path: Path) -> None:
         files = [folder / "a.log", folder / "b.log"]
         rng.shuffle(files)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(parts, "_PLAIN_BYTES", part)
+            patch.setattr(splits, "_PLAIN_BYTES", part)
             tally = read(files, jobs)
         (folder / "c.log").write_bytes(encode_log(*entries))
         for one in (tally, piped(folder / "c.log")):
@@ -225,7 +225,7 @@ def test_fingerprint_depends_on_lines_only(log: Path, tmp_path: Path) -> None:
         log.write_bytes(b"\n\n".join(texts[:30]) + b"\n")
         (tmp_path / "b.log").write_bytes(gzip.compress(b"\0\n" + b"\n".join(texts[30:])))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(parts, "_PLAIN_BYTES", part)
+            patch.setattr(splits, "_PLAIN_BYTES", part)
             patch.setattr(compression, "CHUNK_BYTES", part)
             seen.add(read([tmp_path / "b.log", log], jobs, request_filter).fingerprint)
     log.write_bytes(b"\n".join(texts))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from eida_stats_aggregator.logs import bzip2, head_start, parts, sources
+from eida_stats_aggregator.logs import bzip2, head_start, sources, splits
 from eida_stats_aggregator.logs.sources import Log
 from support.stubs import encode_log, line
 
@@ -31,13 +31,13 @@ def log(request: pytest.FixtureRequest, tmp_path: Path) -> Log:
 
 
 def read_all(log: Log) -> bytes:
-    return b"".join(chunk for part in parts.split([log], whole=()) for chunk in parts.read(log, part))
+    return b"".join(chunk for part in splits.split([log], whole=()) for chunk in splits.read(log, part))
 
 
 @pytest.mark.parametrize("most", [0, 1, 100])
 def test_log_is_read_as_it_is_otherwise(log: Log, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "_PLAIN_BYTES", 1 << 18)
-    monkeypatch.setattr(parts, "_BZIP2_BYTES", 1 << 12)
+    monkeypatch.setattr(splits, "_PLAIN_BYTES", 1 << 18)
+    monkeypatch.setattr(splits, "_BZIP2_BYTES", 1 << 12)
     monkeypatch.setattr(head_start, "_MAX_CHUNKS", most)
     with head_start.begin(log) as begun:
         assert begun.head_start is not None
@@ -62,7 +62,7 @@ def test_other_parts_are_not_taken_from_it(log: Log) -> None:
     """A log that is read as a whole after all, for instance."""
     with head_start.begin(log) as begun:
         pass
-    (part,) = parts.split([log], whole=())
+    (part,) = splits.split([log], whole=())
     assert begun.head_start is not None
     assert begun.head_start.take(part._replace(whole=not part.whole)) is None
     assert begun.head_start.take(part._replace(end=part.end + 1)) is None

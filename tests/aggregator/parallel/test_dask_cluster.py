@@ -47,7 +47,7 @@ PERSON = {"userID": 77007700770077, "clientID": "Secret/1.0 (workstation)", "use
 # Loaded by workers: reading takes long enough to be interrupted, and an error can be made that nobody foresees.
 PRELOAD = """
 import time
-from eida_stats_aggregator.parallel import splits
+from eida_stats_aggregator.parallel import tallying
 
 def wrapped(read):
     def slowly(log, part, tally):
@@ -58,7 +58,7 @@ def wrapped(read):
         return read(log, part, tally)
     return slowly
 
-splits.read = wrapped(splits.read)
+tallying.read_part = wrapped(tallying.read_part)
 """
 
 

@@ -40,8 +40,8 @@ from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.log_lines import Ignored, Rejected
 from eida_stats_aggregator.fdsnws.request_log import Request
 from eida_stats_aggregator.fdsnws.tally import SHOWN_REJECTS, Tally
-from eida_stats_aggregator.logs import bzip2, lines, parts, sources
-from eida_stats_aggregator.parallel import helpers, processes, splits
+from eida_stats_aggregator.logs import bzip2, lines, sources, splits
+from eida_stats_aggregator.parallel import helpers, processes, tallying
 from support.aggregates import make_payload
 from support.dates import NOVEMBER_2020 as DAY
 from support.processes import wait_for
@@ -140,8 +140,8 @@ def _precedence(request: Request) -> tuple[bool, int]:
 def sizes(*, part: int, chunk: int, longest_line: int = 2000) -> Iterator[None]:
     """Make parts and chunks small, so that small logs are cut like large ones."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parts, "_PLAIN_BYTES", part)
-        patch.setattr(parts, "_BZIP2_BYTES", part)
+        patch.setattr(splits, "_PLAIN_BYTES", part)
+        patch.setattr(splits, "_BZIP2_BYTES", part)
         patch.setattr(compression, "CHUNK_BYTES", chunk)
         patch.setattr(lines, "MAX_LINE_BYTES", longest_line)
         patch.setattr(request_log, "MAX_LINE_BYTES", longest_line)
@@ -327,8 +327,8 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Day:
     (folder / "networks.json").write_text(json.dumps(make_log.registry()))
     (folder / "small.log").write_bytes(encode_log(*entries[:100]))
     # More than one part each, or nothing is shared out.
-    assert (folder / "a.log.plain").stat().st_size > parts._PLAIN_BYTES
-    assert (folder / "a.log.bz2").stat().st_size > parts._BZIP2_BYTES
+    assert (folder / "a.log.plain").stat().st_size > splits._PLAIN_BYTES
+    assert (folder / "a.log.bz2").stat().st_size > splits._BZIP2_BYTES
     return Day(folder, len(entries) + 2)
 
 
@@ -375,14 +375,14 @@ def test_all_compressions_have_equal_content(day: Day, tmp_path: Path) -> None:
 # A pipe can be read once
 
 
-# The steps of splits.read, in the first process and in the others.
+# The steps of tallying.read_part, in the first process and in the others.
 DRIVER = """
 import multiprocessing, os, pathlib, signal, sys, time
 from eida_stats_aggregator import cli
-from eida_stats_aggregator.logs import parts
-from eida_stats_aggregator.parallel import processes, splits
+from eida_stats_aggregator.logs import splits
+from eida_stats_aggregator.parallel import processes, tallying
 is_first = lambda: multiprocessing.parent_process() is None
-real = splits.read
+real = tallying.read_part
 def mark(name):
     pathlib.Path("marks", f"{{name}}-{{os.getpid()}}").touch()
 def marked(name):
@@ -393,8 +393,8 @@ def until(there):
 def read(log, part, tally):
 {steps}
     return real(log, part, tally)
-splits.read = read
-parts._PLAIN_BYTES = parts._BZIP2_BYTES = {size}
+tallying.read_part = read
+splits._PLAIN_BYTES = splits._BZIP2_BYTES = {size}
 {setup}
 if __name__ == "__main__":
     cli.main()
@@ -603,7 +603,7 @@ def test_disk_failure_is_an_unreadable_log(
     def fail(*_: object) -> bytes:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    for module in (parts, bzip2):
+    for module in (splits, bzip2):
         monkeypatch.setattr(module, "os", SimpleNamespace(pread=fail))
     with sizes(part=3000, chunk=1000), pytest.raises(UnreadableLog, match=r"a\.log: Input/output error"):
         processes.read(logs, FILTER, list, jobs=jobs, progress=no_progress)
@@ -739,10 +739,10 @@ def test_process_killed_while_sending_ends_run(tmp_path: Path, monkeypatch: pyte
 def test_killed_process_counts_nothing(after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also if it has sent some parts, and the first process waits for it only at the end."""
     first = os.getpid()
-    real = splits.read
+    real = tallying.read_part
     numbers = itertools.count()
 
-    def read_or_die(log: sources.Log, part: parts.Part, tally: Tally) -> splits.PartRead:
+    def read_or_die(log: sources.Log, part: splits.Part, tally: Tally) -> tallying.PartRead:
         if os.getpid() == first:
             wait_for((tmp_path / "dying").exists)
         elif next(numbers) == after:
@@ -750,7 +750,7 @@ def test_killed_process_counts_nothing(after: int, tmp_path: Path, monkeypatch: 
             os.kill(os.getpid(), signal.SIGKILL)
         return real(log, part, tally)
 
-    monkeypatch.setattr(splits, "read", read_or_die)
+    monkeypatch.setattr(tallying, "read_part", read_or_die)
     log = tmp_path / "a.log"
     log.write_bytes(encode_log(line()) * 200)
     with sizes(part=2000, chunk=1000), pytest.raises(WorkerLost):
@@ -814,14 +814,14 @@ def test_two_unsplittable_logs_use_two_processes(tmp_path: Path) -> None:
     readers: list[int] = []
     reading = tmp_path / "reading"
     reading.mkdir()
-    real = splits.read
+    real = tallying.read_part
 
-    def read_beside_another(log: sources.Log, part: parts.Part, tally: Tally) -> splits.PartRead:
+    def read_beside_another(log: sources.Log, part: splits.Part, tally: Tally) -> tallying.PartRead:
         (reading / f"{os.getpid()}").touch()
         wait_for(lambda: len(list(reading.iterdir())) == 2)
         return real(log, part, tally)
 
-    with patch.object(splits, "read", side_effect=read_beside_another) as mine:
+    with patch.object(tallying, "read_part", side_effect=read_beside_another) as mine:
         request_filter = RequestFilter(user_agents.load_classes(), datetime.date.max)
         processes.read(logs, request_filter, list, jobs=2, progress=lambda _bytes, _lines: readers.append(1))
 
@@ -829,7 +829,7 @@ def test_two_unsplittable_logs_use_two_processes(tmp_path: Path) -> None:
 
 
 def test_only_unsplittable_log_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "_BZIP2_BYTES", 100)
+    monkeypatch.setattr(splits, "_BZIP2_BYTES", 100)
     names = [tmp_path / name for name in ("a.bz2", "b.bz2", "empty.bz2")]
     content = b"".join(b'{"userID": %d}\n' % number for number in range(500))
     for path, packed in zip(
@@ -839,7 +839,7 @@ def test_only_unsplittable_log_is_read_whole(tmp_path: Path, monkeypatch: pytest
     logs = [sources.describe_log(path) for path in names]
     done: list[int] = []
 
-    with patch.object(parts, "split", wraps=parts.split) as split:
+    with patch.object(splits, "split", wraps=splits.split) as split:
         tally = processes.read(
             logs,
             RequestFilter(user_agents.load_classes(), datetime.date.max),

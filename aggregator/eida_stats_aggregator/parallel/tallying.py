@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from eida_stats_aggregator.fdsnws.tally import Tally
-from eida_stats_aggregator.logs import parts
+from eida_stats_aggregator.logs import splits
 from eida_stats_aggregator.logs.bzip2 import NotSplittable
 from eida_stats_aggregator.logs.lines import LineSplitter
-from eida_stats_aggregator.logs.parts import Part
 from eida_stats_aggregator.logs.sources import Log
+from eida_stats_aggregator.logs.splits import Part
 
 # The place of the lines that were put together, beside the parts.
 JOINED = -1
@@ -28,7 +28,7 @@ class PartRead(NamedTuple):
     rejections: list[tuple[int, str]]
 
 
-def read(log: Log, part: Part, tally: Tally) -> PartRead:
+def read_part(log: Log, part: Part, tally: Tally) -> PartRead:
     """Read a part of a log; the lines that are whole go into a tally.
 
     Raises:
@@ -41,7 +41,7 @@ def read(log: Log, part: Part, tally: Tally) -> PartRead:
     lines = 0
     rejections: list[tuple[int, str]] = []
     try:
-        for chunk in parts.read(log, part):
+        for chunk in splits.read(log, part):
             text = cutter.cut(chunk)
             if text and head is None:
                 head, _, text = text.partition(b"\n")
