@@ -2,6 +2,8 @@
 
 import datetime
 
+import numpy as np
+
 from eida_stats_aggregator.fdsnws.log_lines import Ignored
 from eida_stats_aggregator.fdsnws.plain_lines import PlainLines
 from eida_stats_aggregator.fdsnws.request_log import Request
@@ -12,7 +14,7 @@ def parse_plain(text: bytes, latest: datetime.date = datetime.date.max) -> list[
     found = PlainLines().parse(text, latest)
     if found is None:
         return None
-    starts = dict(zip(found.temporary.tolist(), found.starts, strict=True))
+    starts = dict(zip(np.flatnonzero(found.is_temporary).tolist(), found.starts, strict=True))
     deliveries = [
         (found.known[stream], starts.get(place), size)
         for place, (stream, size) in enumerate(zip(found.streams.tolist(), found.sizes.tolist(), strict=True))

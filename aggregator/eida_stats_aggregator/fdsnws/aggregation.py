@@ -194,13 +194,14 @@ class Aggregation:
                 is_known = not is_temporary(stream.network)
                 self._numbers_of_known[number] = self._streams[stream] if is_known else _TEMPORARY
             streams = self._numbers_of_known[requests.streams]
-        if len(requests.temporary):
+        if requests.starts:
             extended = []
-            for number, start in zip(requests.streams[requests.temporary].tolist(), requests.starts, strict=True):
+            numbers = requests.streams[requests.is_temporary].tolist()
+            for number, start in zip(numbers, requests.starts, strict=True):
                 code, station, location, channel = requests.known[number]
                 network = self._extended.get((code, start)) or self._extend(code, start)
                 extended.append(self._streams[network, station, location, channel])
-            streams[requests.temporary] = extended
+            streams[requests.is_temporary] = extended
         return streams
 
     def _extend(self, code: str, start: datetime.date) -> str:

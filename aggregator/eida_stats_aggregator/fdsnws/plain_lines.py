@@ -5,10 +5,10 @@ without anything to reject, which most pieces of most logs have.
 """
 
 import datetime
-from collections.abc import Iterable, Sequence
-from itertools import accumulate, chain, compress
+from collections.abc import Sequence
+from itertools import chain, compress
 from operator import add, attrgetter
-from typing import NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 import numpy as np
@@ -32,8 +32,6 @@ from eida_stats_aggregator.fdsnws.request_log import TOO_LONG, Line
 from eida_stats_aggregator.fdsnws.sums import Numbers
 from eida_stats_aggregator.logs.lines import MAX_LINE_BYTES
 
-_Value = TypeVar("_Value")
-
 _LINE_BREAK, _OPENING, _CLOSING = b"\n{}"
 _OURS = {SERVICE, None}
 _get_finished, _get_created, _get_user = attrgetter("finished"), attrgetter("created"), attrgetter("userID")
@@ -52,8 +50,8 @@ class Requests(NamedTuple):
         counts: for each request, how many deliveries it has.
         streams: for each delivery, the place of its stream in `known`.
         sizes: for each delivery, the bytes.
-        temporary: the places of the deliveries from temporary networks.
-        starts: for each of these, the first day of the data.
+        is_temporary: for each delivery, whether its network is temporary.
+        starts: for each delivery from a temporary network, the first day of the data.
         known: all streams that were found, also in earlier lines. Later ones are added at its end.
         ignored: how many lines of other services there were.
     """
@@ -67,7 +65,7 @@ class Requests(NamedTuple):
     counts: list[int]
     streams: Numbers
     sizes: Numbers
-    temporary: Numbers
+    is_temporary: NDArray[np.bool_]
     starts: list[datetime.date]
     known: list[Stream]
     ignored: int
@@ -91,29 +89,12 @@ class Requests(NamedTuple):
 
 def join(pieces: Sequence[Requests]) -> Requests:
     """Return the requests of some pieces of a text, which have the same list of known streams."""
-    days, countries, clients, agents, hashes, is_failed, counts, streams, sizes, temporary, starts, _, ignored = (
-        zip(*pieces, strict=True)
-    )
-    firsts = accumulate(map(len, streams), initial=0)
-    return Requests(
-        _chain(days),
-        _chain(countries),
-        _chain(clients),
-        _chain(agents),
-        _chain(hashes),
-        _chain(is_failed),
-        _chain(counts),
-        np.concatenate(streams),
-        np.concatenate(sizes),
-        np.concatenate([places + first for places, first in zip(temporary, firsts, strict=False)]),
-        _chain(starts),
-        pieces[-1].known,
-        sum(ignored),
-    )
+    *columns, known, ignored = zip(*pieces, strict=True)
+    return Requests._make((*map(_concatenate, columns), known[-1], sum(ignored)))
 
 
-def _chain(columns: Iterable[list[_Value]]) -> list[_Value]:
-    return list(chain.from_iterable(columns))
+def _concatenate(columns: Sequence[Any]) -> Any:
+    return np.concatenate(columns) if isinstance(columns[0], np.ndarray) else list(chain.from_iterable(columns))
 
 
 class PlainLines:
@@ -151,7 +132,7 @@ class PlainLines:
         sizes = _list_sizes(traces)
         streams = self._streams
         numbers = streams.find(traces)
-        temporary = np.flatnonzero(streams.are_temporary(numbers))
+        is_temporary = streams.are_temporary(numbers)
         return Requests(
             days,
             _find_countries(ours),
@@ -162,8 +143,8 @@ class PlainLines:
             counts,
             numbers,
             sizes,
-            temporary,
-            [_parse_start(traces[place]) for place in temporary.tolist()],
+            is_temporary,
+            [_parse_start(traces[place]) for place in np.flatnonzero(is_temporary).tolist()],
             streams.known,
             len(lines) - len(ours),
         )
