@@ -15,7 +15,7 @@ from eida_stats_aggregator import progress
 from eida_stats_aggregator.console import complain
 from eida_stats_aggregator.errors import DaskUnusable
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
-from eida_stats_aggregator.logs import head_start
+from eida_stats_aggregator.logs import bzip2, head_start
 from eida_stats_aggregator.logs.sources import STDIN, Log
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 # About half a second of reading.
 _BYTES_WORTH_A_PROCESS = 1 << 20
-# That of several blocks of bzip2, and more.
-_LARGEST_FREED = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class Reader:
         from eida_stats_aggregator.logs import duplicates  # noqa: PLC0415
 
         if self.dask is None:
-            _keep_freed_memory()
+            bzip2.keep_freed_memory()
             with head_start.begin(logs[0]) as begun:
                 from eida_stats_aggregator.parallel import processes  # noqa: PLC0415
             logs = [begun, *logs[1:]]
@@ -104,15 +102,6 @@ def get_standard_input(files: Sequence[str]) -> BinaryIO | None:
     # Some schedulers start programs without standard input; a terminal is not a pipe.
     piped = sys.stdin is not None and (STDIN in files or not sys.stdin.isatty())
     return sys.stdin.buffer if piped else None
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc's malloc keep memory that is freed: bzip2 needs it again for the next block.
-
-    Otherwise the system has to clear it each time. See M_TRIM_THRESHOLD in mallopt(3).
-    """
-    # malloc keeps twice as much as the largest piece that was ever freed. This one is never touched.
-    _freed = bytes(_LARGEST_FREED)
 
 
 def _import_dask_cluster() -> ModuleType:
