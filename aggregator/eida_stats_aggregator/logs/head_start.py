@@ -68,7 +68,7 @@ class HeadStart:
                 self._chunks.append(next(self._rest))
         except StopIteration:
             pass
-        except Exception:  # noqa: BLE001 - the fault shows when the part is read
+        except Exception:  # noqa: BLE001 - the fault shows when the part is read again; the rest would seem empty
             self._is_faulty = True
 
     def _continue(self) -> Iterator[bytes]:

@@ -33,6 +33,7 @@ class LineSplitter:
             return b""
         first = chunk.index(b"\n")
         self._keep(chunk[:first])
+        # Slicing the chunk itself would copy it once more.
         text = b"".join((self.rest, memoryview(chunk)[first:end]))
         self._pieces, self._size = [], 0
         self._keep(chunk[end:])

@@ -59,9 +59,9 @@ def read_part(log: Log, part: Part, tally: Tally) -> PartRead:
 class Joiner:
     """Joins lines that were cut between parts, and numbers the rejected ones."""
 
-    def __init__(self, logs: Sequence[Log], parts: Sequence[Part], tally: Tally, place: int = JOINED) -> None:
+    def __init__(self, logs: Sequence[Log], planned: Sequence[Part], tally: Tally, place: int = JOINED) -> None:
         self._logs = logs
-        self._parts = parts
+        self._parts = planned
         self._tally = tally
         self._place = place
         self._waiting: dict[int, PartRead] = {}
