@@ -35,12 +35,13 @@ class Received(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A stub's answer; status 0 closes the connection without one."""
+    """A stub's answer; status 0 closes the connection without one, and `missing` bytes of the body never arrive."""
 
     status: int = 201
     body: bytes = b"{}"
     headers: Mapping[str, str] = MappingProxyType({})
     reason: str | None = None
+    missing: int = 0
 
 
 class Stub(NamedTuple):
@@ -67,7 +68,7 @@ def serve_stub(answer: Callable[[Received], Answer], port: int = 0) -> Iterator[
             headers = {name.lower(): value for name, value in self.headers.items()}
             request = Received(self.command, self.path, headers, body)
             received.append(request)
-            status, content, more, reason = answer(request)
+            status, content, more, reason, missing = answer(request)
             if status == 0:
                 self.connection.close()
                 return
@@ -75,7 +76,7 @@ def serve_stub(answer: Callable[[Received], Answer], port: int = 0) -> Iterator[
             for name, value in more.items():
                 self.send_header(name, value)
             if status != 204:
-                self.send_header("Content-Length", str(len(content)))
+                self.send_header("Content-Length", str(len(content) + missing))
             self.end_headers()
             if status != 204:
                 self.wfile.write(content)

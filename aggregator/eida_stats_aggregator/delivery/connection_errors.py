@@ -5,7 +5,12 @@ import re
 import socket
 
 import requests
-from urllib3.exceptions import HTTPError, MaxRetryError, NameResolutionError, SSLError
+from urllib3.exceptions import HTTPError, MaxRetryError, NameResolutionError, ReadTimeoutError, SSLError
+
+_DAMAGED: dict[type[requests.RequestException], str] = {
+    requests.exceptions.ChunkedEncodingError: "the answer broke off",
+    requests.exceptions.ContentDecodingError: "the answer cannot be decompressed",
+}
 
 
 def describe_cause(error: requests.RequestException, url: str) -> tuple[str, str]:
@@ -13,14 +18,16 @@ def describe_cause(error: requests.RequestException, url: str) -> tuple[str, str
     chain = _collect_causes(error)
     if isinstance(error, requests.exceptions.SSLError) or any(isinstance(cause, SSLError) for cause in chain):
         return _describe_tls_cause(" ".join(map(str, chain)))
-    if isinstance(error, requests.Timeout):
+    if isinstance(error, requests.Timeout) or any(isinstance(cause, ReadTimeoutError) for cause in chain):
         return "no answer in time", ""
     if any(isinstance(cause, NameResolutionError | socket.gaierror) for cause in chain):
         return "the name of the host cannot be resolved", "Check the spelling of the URL, and the name server."
     if any(isinstance(cause, OSError) and cause.errno == errno.ECONNREFUSED for cause in chain):
         return "connection refused", "Check the port, and that the service is running."
+    if not isinstance(error, requests.ConnectionError):
+        return _DAMAGED.get(type(error), type(error).__name__), ""
     hint = "If the server speaks TLS on this port, use https://." if url.startswith("http://") else ""
-    return ("no connection" if isinstance(error, requests.ConnectionError) else type(error).__name__), hint
+    return "no connection", hint
 
 
 def _describe_tls_cause(text: str) -> tuple[str, str]:

@@ -3,13 +3,14 @@
 import datetime
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import IO, Any, Self
+from typing import IO, Any, Self, cast
 from urllib.parse import unquote
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, SSLError
+from requests.utils import rewind_body
+from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError, ProtocolError, SSLError
 from urllib3.util import Retry
 
 from eida_statistics import __version__
@@ -63,8 +64,8 @@ class ServiceSession:
     ) -> requests.Response:
         """Send a request, and note what the service states about the token.
 
-        Connection errors, 429 and 5xx except 501 are tried again, after growing pauses or those that the service
-        asks for.
+        Connection errors, answers that break off, 429 and 5xx except 501 are tried again, after growing pauses or
+        those that the service asks for.
 
         Args:
             method: of HTTP.
@@ -76,10 +77,11 @@ class ServiceSession:
             timeout: for the connection and the answer, in seconds. The default depends on whether there is a body.
 
         Raises:
-            NotDelivered: if there is no answer.
+            NotDelivered: if there is no whole answer.
         """
         with requests.Session() as session:
-            adapter = _make_adapter(self._retries, [] if may_have_arrived is None else may_have_arrived)
+            retries = _make_retries(self._retries, [] if may_have_arrived is None else may_have_arrived)
+            adapter = _Adapter(max_retries=retries)
             session.mount("http://", adapter)
             session.mount("https://", adapter)
             session.auth = _BearerToken(self._token)
@@ -156,16 +158,43 @@ class _Retry(Retry):
         return super().increment(*args, **options)
 
 
-def _make_adapter(retries: int, may_have_arrived: list[bool]) -> HTTPAdapter:
-    return HTTPAdapter(
-        max_retries=_Retry(
-            total=retries,
-            may_have_arrived=may_have_arrived,
-            allowed_methods=None,
-            status_forcelist={429, *range(500, 600)} - {501},  # a minute later it still does not know the method
-            backoff_factor=1,
-            backoff_max=_LONGEST_WAIT_SECONDS,
-            retry_after_max=_LONGEST_WAIT_SECONDS,
-            raise_on_status=False,
-        )
+def _make_retries(retries: int, may_have_arrived: list[bool]) -> _Retry:
+    return _Retry(
+        total=retries,
+        may_have_arrived=may_have_arrived,
+        allowed_methods=None,
+        status_forcelist={429, *range(500, 600)} - {501},  # a minute later it still does not know the method
+        backoff_factor=1,
+        backoff_max=_LONGEST_WAIT_SECONDS,
+        retry_after_max=_LONGEST_WAIT_SECONDS,
+        raise_on_status=False,
     )
+
+
+class _Adapter(HTTPAdapter):
+    """Sends one request, and reads the whole answer."""
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        """Send the request again if the answer breaks off, too; see the base class."""
+        # urllib3 retries only until it has the head of an answer.
+        while True:
+            answer = super().send(request, *args, **options)
+            try:
+                answer.content  # noqa: B018 - reads it
+            except requests.RequestException as error:
+                answer.close()
+                self.max_retries = _count_failure(answer, error)
+                self.max_retries.sleep()
+                if not isinstance(request.body, bytes | None):
+                    rewind_body(request)
+            else:
+                return answer
+
+
+def _count_failure(answer: requests.Response, error: requests.RequestException) -> Retry:
+    """Return the retries that are left after an answer could not be read; raise the error if there are none."""
+    retries = cast("Retry", answer.raw.retries)
+    try:
+        return retries.increment(answer.request.method, answer.url, error=ProtocolError())
+    except MaxRetryError:
+        raise error from None

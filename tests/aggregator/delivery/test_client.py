@@ -3,11 +3,13 @@
 import datetime
 import gzip
 import json
+import socket
 import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from urllib3.util import Retry
 
 from eida_stats_aggregator.delivery.answers import Delivered
 from eida_stats_aggregator.delivery.client import ServiceClient
+from eida_stats_aggregator.delivery.session import ServiceSession
 from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_aggregator.errors import (
     DeliveryOvertaken,
@@ -35,6 +38,8 @@ TOKEN = "a-token-of-the-node"
 NAME = "2020-09-18_2020-09-18.json.gz"
 BODY = gzip.compress(b'{"stats": [{}]}', mtime=0)
 NEW, CORRECTION = Terms(), Terms(replace=True)
+BROKEN_OFF = Answer(201, b'{"payload": ', missing=3)
+DAMAGED = Answer(201, b"not gzip", {"Content-Encoding": "gzip"})
 
 
 @pytest.fixture(autouse=True)
@@ -92,9 +97,38 @@ def test_passing_failure_is_tried_again(first: int, terms: Terms) -> None:
         assert {request.method for request in submissions(stub)} == {"PUT" if terms.replace else "POST"}
 
 
-@pytest.mark.parametrize("status", [0, 429, 503])
-def test_trying_again_has_an_end(status: int) -> None:
-    with serve_answers(Answer(status)) as stub:
+@pytest.mark.parametrize("terms", [NEW, CORRECTION])
+@pytest.mark.parametrize("answer", [BROKEN_OFF, DAMAGED])
+def test_broken_off_answer_is_tried_again(answer: Answer, terms: Terms) -> None:
+    """As of a worker that is killed after it has stored the payload."""
+    with serve_corrections(answer, answer, problem(409, "duplicate")) as stub:
+        assert submit(stub.url, terms, retries=2).stored is False
+        assert [request.body for request in submissions(stub)] == [BODY] * 3
+        assert {request.method for request in submissions(stub)} == {"PUT" if terms.replace else "POST"}
+
+
+def test_file_is_sent_again_from_where_it_began(tmp_path: Path) -> None:
+    """Also if the answer breaks off."""
+    crawl = tmp_path / "crawl"
+    crawl.write_bytes(b"a head, and " + BODY)
+    answers = [Answer(0), BROKEN_OFF, Answer(503), BROKEN_OFF, Answer(200)]
+    with serve_answers(*answers) as stub, crawl.open("rb") as file:
+        file.seek(len(b"a head, and "))
+        ServiceSession(TOKEN, retries=4).request("PUT", stub.url, body=file)
+        assert [request.body for request in stub.received] == [BODY] * 5
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        *([answer] for answer in (Answer(0), Answer(429), Answer(503), BROKEN_OFF, DAMAGED)),
+        [Answer(0), BROKEN_OFF, Answer(503)],
+        [Answer(503), BROKEN_OFF],
+        [BROKEN_OFF, Answer(0), DAMAGED],
+    ],
+)
+def test_trying_again_has_an_end(answers: list[Answer]) -> None:
+    with serve_answers(*answers) as stub:
         with pytest.raises(NotDelivered):
             submit(stub.url, retries=2)
         assert len(stub.received) == 3
@@ -207,6 +241,10 @@ def test_redirect_is_not_followed(status: int, terms: Terms) -> None:
     ("answers", "retries", "arrived"),
     [
         ([Answer(0)], 0, True),  # the connection is lost after the payload was sent
+        ([BROKEN_OFF], 0, True),
+        ([BROKEN_OFF], 1, True),
+        ([DAMAGED], 0, True),
+        ([BROKEN_OFF, Answer(403)], 1, True),
         ([Answer(504)], 0, True),  # a proxy has stopped waiting
         ([Answer(429)], 0, False),
         ([Answer(422)], 0, False),
@@ -459,6 +497,38 @@ def test_refused_connection_is_named() -> None:
     with pytest.raises(NotDelivered, match="connection refused") as failure:
         submit(find_unused_url(), retries=1)
     assert failure.value.may_have_arrived is False
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause"), [(BROKEN_OFF, "the answer broke off"), (DAMAGED, "the answer cannot be decompressed")]
+)
+def test_damaged_answer_is_named(answer: Answer, cause: str) -> None:
+    with serve_answers(answer) as stub, pytest.raises(NotDelivered) as failure:
+        submit(stub.url, retries=1)
+    assert failure.value.subject == f"{stub.url}/submit: {cause}"
+    assert not failure.value.hint
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 201 Created\r\nContent-Length: 9\r\n\r\n"])
+def test_service_that_does_not_answer_in_time_is_named(head: bytes, retries: int) -> None:
+    arrived: list[bool] = []
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as service:
+
+        def answer_by_half() -> list[socket.socket]:
+            connections = []
+            for _ in range(retries + 1):
+                connections.append(server.accept()[0])
+                connections[-1].sendall(head)
+            return connections
+
+        answering = service.submit(answer_by_half)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(NotDelivered, match=f": {url}: no answer in time$"):
+            ServiceSession(TOKEN, retries=retries).request("GET", url, may_have_arrived=arrived, timeout=(1, 1))
+        for connection in answering.result():
+            connection.close()
+    assert arrived == [True] * (retries + 1)
 
 
 def test_unknown_host_is_named() -> None:
