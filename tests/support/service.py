@@ -203,7 +203,7 @@ class Service:
     def _answers(self, *, healthy: bool) -> bool:
         try:
             return self.get("_health").ok or not healthy
-        except requests.ConnectionError:
+        except requests.RequestException:
             return False
 
     def _kill(self, process: subprocess.Popen[bytes]) -> None:

@@ -135,7 +135,7 @@ def send(service: Service, body: bytes, token: str) -> int | None:
     """Send a payload and return the status of the answer, or None if there is none."""
     try:
         return service.post(body, token).status_code
-    except requests.ConnectionError:
+    except requests.RequestException:
         return None
 
 

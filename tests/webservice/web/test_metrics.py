@@ -200,7 +200,7 @@ def test_metrics_survive_a_binary_upgrade(service_uri: str, tmp_path: Path) -> N
 def is_answered(service: Service) -> bool:
     try:
         return service.get("nodes").ok
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
 
 
