@@ -113,7 +113,7 @@ class _Run:
             if isinstance(read, Exception):
                 failures[number] = read
             else:
-                done = self._parts[number].end - self._parts[number].start, read.lines + 1
+                done = self._parts[number].end - self._parts[number].start, read.line_breaks
                 self._reported = [before + more for before, more in zip(self._reported, done, strict=True)]
                 progress(*done)
                 joiner.take(number, read)

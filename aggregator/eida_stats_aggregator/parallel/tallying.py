@@ -6,7 +6,7 @@ from typing import NamedTuple
 from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs import splits
 from eida_stats_aggregator.logs.bzip2 import NotSplittable
-from eida_stats_aggregator.logs.lines import LineSplitter
+from eida_stats_aggregator.logs.lines import LineSplitter, find_end_of_run
 from eida_stats_aggregator.logs.sources import Log
 from eida_stats_aggregator.logs.splits import Part
 
@@ -17,15 +17,21 @@ JOINED = -1
 class PartRead(NamedTuple):
     """The result of a part, apart from its tally.
 
-    `head` came before its first line break; `tail` came after its last, and is None if there was none. Each is
-    a piece of a line whose other pieces are in other parts. Between them were `lines` lines; `rejections` are
-    numbered from the first of these.
+    `head` is its beginning, up to the first line break, and `tail` its end, after the last one. Each has a piece of
+    a line whose other pieces are in other parts, and the whole lines beside it that may equal it. Without a line
+    break, all is in the head, and the tail is None. Between them were `lines` lines; `rejections` are numbered from
+    the first of these.
     """
 
     head: bytes
     tail: bytes | None
     lines: int
     rejections: list[tuple[int, str]]
+
+    @property
+    def line_breaks(self) -> int:
+        """The number of line breaks in the part."""
+        return self.lines + self.head.count(b"\n") + (self.tail or b"").count(b"\n")
 
 
 def read_part(log: Log, part: Part, tally: Tally) -> PartRead:
@@ -36,7 +42,7 @@ def read_part(log: Log, part: Part, tally: Tally) -> PartRead:
         NotSplittable: if the log must be read as a whole; the tally is of no use then.
         RegistryUnavailable: if a network needs the registry, which cannot be loaded.
     """
-    cutter = LineSplitter()
+    cutter = LineSplitter(keeps_runs=True)
     head: bytes | None = None
     lines = 0
     rejections: list[tuple[int, str]] = []
@@ -44,16 +50,19 @@ def read_part(log: Log, part: Part, tally: Tally) -> PartRead:
         for chunk in splits.read(log, part):
             text = cutter.cut(chunk)
             if text and head is None:
-                head, _, text = text.partition(b"\n")
+                end = find_end_of_run(text, text.index(b"\n") + 1)
+                head, text = text[:end], text[end:]
             count, rejected = tally.add_text(text, lines + 1)
             rejections += rejected
             lines += count
     except NotSplittable as problem:
         problem.log = part.log
         raise
-    if head is None:
-        return PartRead(cutter.rest, None, 0, [])
-    return PartRead(head, cutter.rest, lines, rejections)
+    if head is not None:
+        return PartRead(head, cutter.held + cutter.rest, lines, rejections)
+    if cutter.held:
+        return PartRead(cutter.held, cutter.rest, 0, [])
+    return PartRead(cutter.rest, None, 0, [])
 
 
 class Joiner:
@@ -68,6 +77,7 @@ class Joiner:
         self._next = 0
         self._lines = 0
         self._cut = LineSplitter()
+        self._joined: list[bytes] = []
 
     def take(self, number: int, read: PartRead) -> None:
         """Take a part, in any order.
@@ -85,21 +95,24 @@ class Joiner:
 
     def _join(self, read: PartRead) -> None:
         log = self._parts[self._next].log
-        self._cut.feed(read.head)
+        self._joined += self._cut.feed(read.head)
         if read.tail is None:
             return
-        self._add(log, self._cut.feed(b"\n" + read.tail))
+        self._add_joined(log)
         before = self._lines
         self._tally.reject(self._logs[log].name, [(before + at, reason) for at, reason in read.rejections])
         self._lines += read.lines
+        self._joined = self._cut.feed(read.tail)
 
     def _end(self, log: int) -> None:
         if rest := self._cut.rest:
-            self._add(log, [rest])
+            self._joined.append(rest)
+        self._add_joined(log)
         self._cut = LineSplitter()
         self._lines = 0
 
-    def _add(self, log: int, lines: list[bytes]) -> None:
+    def _add_joined(self, log: int) -> None:
+        lines, self._joined = self._joined, []
         self._tally.set_place(self._place)
         self._tally.reject(self._logs[log].name, self._tally.add(lines, self._lines + 1))
         self._lines += len(lines)

@@ -1,6 +1,7 @@
 """Log files to lines."""
 
 import io
+import itertools
 
 import pytest
 from hypothesis import example, given, settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from eida_statistics import compression
 from eida_stats_aggregator.logs import lines, records
-from eida_stats_aggregator.logs.lines import LineSplitter, read_lines
+from eida_stats_aggregator.logs.lines import LineSplitter, find_end_of_run, find_last_run, read_lines
 
 
 def read(content: bytes) -> list[bytes]:
@@ -55,6 +56,46 @@ def test_line_comes_with_its_last_chunk(chunks: list[bytes]) -> None:
         *ended, rest = seen.split(b"\n")
         assert squeeze(cutter.feed(chunk)) == squeeze(ended[len(before) :])
         assert squeeze([cutter.rest]) == squeeze([rest])
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([b"a", b"b", b"aa", b"", b"ba", b"x" * 9]), max_size=30), st.integers(1, 12))
+def test_equal_lines_stay_together(given_lines: list[bytes], chunk: int) -> None:
+    log = b"".join(line + b"\n" for line in given_lines) + b"a"
+    cutter = LineSplitter(keeps_runs=True)
+    texts = [cutter.cut(log[at : at + chunk]) for at in range(0, len(log), chunk)]
+    texts = [text for text in (*texts, cutter.held) if text]
+    assert b"".join(texts) + cutter.rest == log
+    assert all(text.endswith(b"\n") for text in texts)
+    for text, following in itertools.pairwise(texts):
+        assert text.split(b"\n")[-2] != following.split(b"\n")[0]
+    if given_lines:
+        assert set(cutter.held.split(b"\n")[:-1]) == {given_lines[-1]}
+
+
+def test_endless_run_fills_no_memory() -> None:
+    cutter = LineSplitter(keeps_runs=True)
+    texts = []
+    for _ in range(300):
+        texts.append(cutter.cut(b"the same\n" * 1000))
+        assert len(cutter.held) < 1 << 21
+    assert len(b"".join(texts) + cutter.held) == 300 * 9000
+
+
+@pytest.mark.parametrize(
+    ("before", "run"), [(b"a\n", b"b\nb\n"), (b"", b"b\nb\n"), (b"bb\n", b"b\n"), (b"a\n", b"\n\n"), (b"", b"")]
+)
+def test_last_run_of_equal_lines_is_found(before: bytes, run: bytes) -> None:
+    assert find_last_run(before + run, 0, len(before + run)) == len(before)
+    assert find_last_run(b"x\n" + before + run + b"y", 2, 2 + len(before + run)) == 2 + len(before)
+
+
+@pytest.mark.parametrize(
+    ("run", "after"), [(b"b\nb\n", b"a\n"), (b"b\n", b"bb\n"), (b"\n\n", b"a"), (b"b\n", b"b"), (b"", b"")]
+)
+def test_end_of_a_run_is_found(run: bytes, after: bytes) -> None:
+    assert find_end_of_run(run + after, 0) == len(run)
+    assert find_end_of_run(b"x" + run + after, 1) == 1 + len(run)
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7])
