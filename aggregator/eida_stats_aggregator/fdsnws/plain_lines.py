@@ -79,12 +79,42 @@ class Requests(NamedTuple):
         """Return the keys of the requests."""
         return np.array(self.hashes, dtype=np.int64) & ~1 | ~np.array(self.is_failed, dtype=np.bool_)
 
+    def drop(self, places: Sequence[int]) -> "Requests":
+        """Return the requests without those at some places."""
+        is_kept = np.ones(len(self.days), dtype=np.bool_)
+        is_kept[places] = False
+        of_kept = np.repeat(is_kept, self.counts)
+        kept = is_kept.tolist()
+
+        def keep(column: list[Any]) -> list[Any]:
+            return list(compress(column, kept))
+
+        return self._replace(
+            days=keep(self.days),
+            countries=keep(self.countries),
+            clients=keep(self.clients),
+            agents=keep(self.agents),
+            hashes=keep(self.hashes),
+            is_failed=keep(self.is_failed),
+            counts=keep(self.counts),
+            streams=self.streams[of_kept],
+            sizes=self.sizes[of_kept],
+            is_temporary=self.is_temporary[of_kept],
+            starts=list(compress(self.starts, of_kept[self.is_temporary].tolist())),
+        )
+
     def weigh(self) -> tuple[list[int], list[int]]:
         """Return the numbers of requests and of bytes that each adds to the aggregates."""
         counts = np.array(self.counts, dtype=np.int64)
         ends = np.cumsum(counts)
         sums = np.concatenate(([0], np.cumsum(self.sizes)))
         return list(map(add, self.counts, self.is_failed)), (sums[ends] - sums[ends - counts]).tolist()
+
+
+def split(text: bytes) -> list[bytes]:
+    """Return those lines of a text that are requests, if it can be parsed."""
+    services = map(_get_service, request_log.LINE.decode_lines(text))
+    return list(compress(text.split(b"\n"), [service in _OURS for service in services]))
 
 
 def join(pieces: Sequence[Requests]) -> Requests:

@@ -5,8 +5,9 @@ since SeisComP before February 2021 wrote an OK record and an ERROR record of a 
 several that are alike in that and differ in their content, the one with the smallest hash counts. So the order of
 the logs, their compression and the number of processes do not matter.
 
-A first reading notes the key of each request, and counts all. If no key is there twice, this is the only reading.
-Else a second one counts each request where its first record is. A third one is needed only if such records differ.
+A first reading chooses among the records of a request that are near each other, as most are, and notes the key of
+what it counts. If no key is there twice, this is the only reading. Else a second one counts each request where its
+first record is. A third one is needed only if such records differ.
 """
 
 from array import array
@@ -38,9 +39,14 @@ _Request = TypeVar("_Request", bound=_Keyed)
 
 @dataclass
 class RecordKeys:
-    """The keys of the records at one place, in their order; `ranks` are hashes of their content, if needed."""
+    """The keys of the records at one place.
+
+    `dropped` are those of records that were not counted, since others nearby were; `ranks` are hashes of the
+    content of the others, if needed.
+    """
 
     keys: "array[int]" = field(default_factory=lambda: array("q"))
+    dropped: "array[int]" = field(default_factory=lambda: array("q"))
     ranks: "array[int]" = field(default_factory=lambda: array("q"))
 
 
@@ -63,6 +69,11 @@ def rank(request: object) -> int:
     return hash64(ascii(request))[0]
 
 
+def precedes(request: _Keyed, other: _Keyed) -> bool:
+    """Return whether a record counts, and not another one of the same request."""
+    return (request.key, rank(request)) < (other.key, rank(other))
+
+
 def choose_next(noted: Mapping[int, RecordKeys], chosen: int, choices: Choices | None) -> Choices | None:
     """Return the choices for another reading, or None if none is needed.
 
@@ -78,16 +89,11 @@ def choose_next(noted: Mapping[int, RecordKeys], chosen: int, choices: Choices |
 
 def find_repeated(noted: Mapping[int, RecordKeys]) -> Choices | None:
     """Return the choices for a second reading, or None if no request is repeated."""
-    keys = _concatenate(one.keys for one in noted.values())
-    np.bitwise_and(keys, ~1, out=keys)
-    keys.sort()
-    repeated = keys[1:][keys[1:] == keys[:-1]]
-    if not len(repeated):
+    if not len(_find_repeated(one.keys for one in noted.values())):
         return None
-    of_repeated = {}
-    for place, one in noted.items():
-        here = np.frombuffer(one.keys, dtype=np.int64)
-        of_repeated[place] = here[np.isin(here & ~1, repeated)]
+    all_keys = {place: _concatenate([one.keys, one.dropped]) for place, one in noted.items()}
+    repeated = _find_repeated(all_keys.values())
+    of_repeated = {place: here[np.isin(here & ~1, repeated)] for place, here in all_keys.items()}
     keys, places = _concatenate(of_repeated.values()), _repeat_places(of_repeated)
     first = _find_first_records(keys, np.lexsort((places, keys)))
     due: dict[int, dict[int, int | None]] = {}
@@ -115,6 +121,15 @@ def settle(noted: Mapping[int, RecordKeys], choices: Choices) -> Choices | None:
     for key, its_rank, place in zip(*columns, strict=True):
         due.setdefault(place, {})[key] = its_rank
     return Choices(choices.repeated, due, by_rank=True)
+
+
+def _find_repeated(columns: "Iterable[array[int] | _Keys]") -> _Keys:
+    """Return the keys, without the last bit, of requests with several records."""
+    keys = _concatenate(columns)
+    np.bitwise_and(keys, ~1, out=keys)
+    keys.sort()
+    repeated: _Keys = keys[1:][keys[1:] == keys[:-1]]
+    return repeated
 
 
 def _concatenate(columns: Iterable["array[int] | _Keys"]) -> _Keys:
@@ -156,7 +171,7 @@ class Window(Generic[_Request]):
                 continue
             self.repeated += 1
             other = held.get(key)
-            if other is not None and (request.key, rank(request)) < (other.key, rank(other)):
+            if other is not None and precedes(request, other):
                 held[key] = request
         if len(held) > 2 * _HELD_REQUESTS:
             yield from self._release(_HELD_REQUESTS)

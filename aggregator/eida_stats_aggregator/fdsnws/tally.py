@@ -3,17 +3,18 @@
 import datetime
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 from mmh3 import mmh3_x64_128_uintdigest
 
 from eida_statistics.networks import NetworkRegistry
-from eida_stats_aggregator.fdsnws import repeated_requests, request_log
+from eida_stats_aggregator.fdsnws import near_repeats, repeated_requests, request_log
 from eida_stats_aggregator.fdsnws.aggregation import Aggregation
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.log_lines import Ignored, Reject, Rejected
 from eida_stats_aggregator.fdsnws.plain_lines import PlainLines, Requests, join
-from eida_stats_aggregator.fdsnws.repeated_requests import Choices, RecordKeys, Window
+from eida_stats_aggregator.fdsnws.repeated_requests import Choices, RecordKeys, Window, precedes
 from eida_stats_aggregator.fdsnws.request_log import Request
 
 SHOWN_REJECTS = 5
@@ -100,23 +101,26 @@ class Tally:
             RegistryUnavailable: if a network needs the registry, which cannot be loaded.
         """
         count = 0
-        rejections: list[tuple[int, str]] = []
-        plain: list[Requests] = []
-        for piece in _cut(text):
+        plain: list[tuple[Requests, slice]] = []
+        others: list[tuple[int, bytes]] = []
+        for span in _cut(text):
+            piece = text[span]
             requests = self._parse_plain(piece) if self.window is None else None
-            if plain and (requests is None or requests.known is not plain[-1].known):
-                self._add_requests(plain)
-                plain = []
             if requests is not None:
-                plain.append(requests)
+                # Not with the piece itself, which would be in the cache for nothing.
+                plain.append((requests, span))
                 count += requests.lines
             else:
                 lines = piece.split(b"\n")[:-1]
-                rejections += self.add(lines, first + count)
+                others += enumerate(lines, first + count)
                 count += len(lines)
-        if plain:
-            self._add_requests(plain)
-        return count, rejections[:SHOWN_REJECTS]
+        if self.request_filter.fingerprinted:
+            self._add_fingerprint(text.split(b"\n"))
+        rejections: list[tuple[int, str]] = []
+        requests_of_others = list(self._parse_requests(others, rejections))
+        requests_of_others += self._add_plain(plain, text, requests_of_others)
+        self._count(self._drop_repeated(requests_of_others))
+        return count, rejections
 
     def add(self, lines: Sequence[bytes], first: int = 1) -> list[tuple[int, str]]:
         """Add lines, and return the number and the reason of the first few that are rejected.
@@ -127,14 +131,14 @@ class Tally:
         if self.request_filter.fingerprinted:
             self._add_fingerprint(lines)
         rejections: list[tuple[int, str]] = []
-        self._count(self._drop_repeated(self._parse_requests(lines, first, rejections)))
+        self._count(self._drop_repeated(self._parse_requests(enumerate(lines, first), rejections)))
         return rejections
 
     def _parse_requests(
-        self, lines: Sequence[bytes], first: int, rejections: list[tuple[int, str]]
+        self, numbered: Iterable[tuple[int, bytes]], rejections: list[tuple[int, str]]
     ) -> Iterator[Request]:
         latest, parse = self.request_filter.latest, request_log.parse
-        for number, line in enumerate(lines, first):
+        for number, line in numbered:
             outcome = parse(line, latest)
             if type(outcome) is Request:
                 yield outcome
@@ -159,8 +163,6 @@ class Tally:
             self._untried = self._pause = min(2 * self._pause + 1, _LONGEST_PAUSE)
             return None
         self._pause = 0
-        if self.request_filter.fingerprinted:
-            self._add_fingerprint(text.split(b"\n"))
         return requests
 
     def _takes_all(self, requests: Requests) -> bool:
@@ -172,6 +174,20 @@ class Tally:
         if days and not self.request_filter.since <= min(days) <= max(days) <= self.request_filter.until:
             return False
         return all((known.get(agent) or self._classify_agent(agent))[0] for agent in dict.fromkeys(requests.agents))
+
+    def _add_plain(
+        self, pieces: Sequence[tuple[Requests, slice]], text: bytes, others: Sequence[Request]
+    ) -> Iterable[Request]:
+        """Add requests of a text. Return those that must be compared, with each other or with `others`."""
+        once = [requests for requests, _ in pieces]
+        unclear: list[bytes] = []
+        if self._choices is None:
+            once, dropped, unclear = near_repeats.separate(pieces, text, {request.key & ~1 for request in others})
+            self._noted.dropped.extend(dropped)
+            self.repeated += len(dropped)
+        for _, alike in groupby(once, key=lambda requests: id(requests.known)):
+            self._add_requests(list(alike))
+        return self._parse_requests(enumerate(unclear), [])
 
     def _add_requests(self, pieces: Sequence[Requests]) -> None:
         """Add requests, all of which are counted."""
@@ -203,13 +219,19 @@ class Tally:
             return self.window.pass_on(requests)
         if self._choices is not None:
             return self._choose_records(requests, self._choices.repeated)
-        return self._note_keys(requests)
+        return self._drop_near_repeats(requests)
 
-    def _note_keys(self, requests: Iterable[Request]) -> Iterator[Request]:
-        note = self._noted.keys.append
+    def _drop_near_repeats(self, requests: Iterable[Request]) -> Iterator[Request]:
+        chosen: dict[int, Request] = {}
         for request in requests:
-            note(request.key)
-            yield request
+            other = chosen.setdefault(request.key & ~1, request)
+            if other is not request:
+                first, second = (request, other) if precedes(request, other) else (other, request)
+                chosen[request.key & ~1] = first
+                self._noted.dropped.append(second.key)
+                self.repeated += 1
+        self._noted.keys.extend([request.key for request in chosen.values()])
+        yield from chosen.values()
 
     def _choose_records(self, requests: Iterable[Request], known_as_repeated: frozenset[int]) -> Iterator[Request]:
         due = self._due
@@ -275,6 +297,7 @@ class Tally:
         for place, noted in other.noted.items():
             mine = self.noted.setdefault(place, RecordKeys())
             mine.keys += noted.keys
+            mine.dropped += noted.dropped
             mine.ranks += noted.ranks
         self.rejects = [*self.rejects, *other.rejects][:SHOWN_REJECTS]
         for name, (requests, size) in other.classes.items():
@@ -296,12 +319,12 @@ class Tally:
         return {name: value for name, value in vars(self).items() if name not in _OF_THIS_PROCESS}
 
 
-def _cut(text: bytes) -> Iterator[bytes]:
-    """Yield the lines of a text, some at a time."""
+def _cut(text: bytes) -> Iterator[slice]:
+    """Yield where the pieces of a text are that have some lines each."""
     start = 0
     while start < len(text):
         end = text.rfind(b"\n", start, start + _PIECE_BYTES) + 1 or text.index(b"\n", start) + 1
-        yield text[start:end]
+        yield slice(start, end)
         start = end
 
 

@@ -9,6 +9,7 @@ import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,9 +98,9 @@ def test_ok_and_error_are_one_failed_request(pipe: bool, log: Path) -> None:
         assert tally.repeated == len(entries) - 1
 
 
-def piped(log: Path) -> Tally:
+def piped(log: Path, request_filter: RequestFilter = FILTER) -> Tally:
     logs = sources.find_logs([], io.BytesIO(log.read_bytes()), is_request_log)
-    return processes.read(logs, FILTER, list, jobs=2, progress=lambda _bytes, _lines: None)
+    return processes.read(logs, request_filter, list, jobs=2, progress=lambda _bytes, _lines: None)
 
 
 def test_records_of_other_kinds_are_counted_each(log: Path) -> None:
@@ -162,24 +163,83 @@ def test_overlapping_logs_are_as_one(log: Path, tmp_path: Path) -> None:
         assert (encode_payload(tally), tally.counted, tally.repeated) == (expected, 300, 100)
 
 
-def test_alike_records_need_two_readings(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readings = []
-    run_all = processes._Run.read_all
-    monkeypatch.setattr(
-        processes._Run,
-        "read_all",
-        lambda *args: readings.append(1) or run_all(*args),  # type: ignore[func-returns-value]
-    )
-    for entries, number in (
-        ([request(1), request(2)], 1),
-        ([request(1), request(2), request(1)], 2),
-        ([request(1), request(1, status="ERROR")], 2),
-        ([request(1), request(1, trace=[trace(sta="B")])], 3),
-    ):
+@pytest.fixture
+def readings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that receives the number of lines of each reading."""
+    made: list[int] = []
+    read_all = processes._Run.read_all
+
+    def note(*args: Any) -> Tally:
+        tally = read_all(*args)
+        made.append(tally.lines)
+        return tally
+
+    monkeypatch.setattr(processes._Run, "read_all", note)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("repeated", "number"),
+    [([], 1), ([request(1)], 2), ([request(1, status="ERROR")], 2), ([request(1, trace=[trace(sta="B")])], 3)],
+)
+def test_distant_records_need_more_readings(
+    repeated: list[dict[str, object]], number: int, log: Path, readings: list[int]
+) -> None:
+    others = [request(number) for number in range(2, 40)]
+    log.write_bytes(encode_log(request(1), *others, *repeated))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(splits, "_PLAIN_BYTES", 4000)
+        tally = read([log])
+    assert (tally.counted, tally.repeated) == (39, len(repeated))
+    assert len(readings) == number
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+@pytest.mark.parametrize(("part", "chunk"), [(1 << 22, 1 << 20), (1 << 22, 9000), (20_000, 1 << 20), (5000, 2000)])
+def test_lines_that_are_written_twice_need_one_reading(
+    part: int, chunk: int, jobs: int, log: Path, readings: list[int]
+) -> None:
+    """As SeisComP wrote them after it had reloaded its configuration."""
+    other, bad = request(0, service="fdsnws-station"), request(0, finished="x")
+    once = [request(number, status=["OK", "ERROR"][number % 2]) for number in range(1, 200)]
+    log.write_bytes(encode_log(*once))
+    expected = encode_payload(read([log]))
+    readings.clear()
+    log.write_bytes(b"".join(encode_log(one) * (2 + number % 2) for number, one in enumerate([*once, other, bad])))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(splits, "_PLAIN_BYTES", part)
+        patch.setattr(compression, "CHUNK_BYTES", chunk)
+        tally = read([log], jobs)
+    assert (tally.counted, tally.repeated, tally.ignored, tally.rejected) == (199, 298, 3, 2)
+    assert encode_payload(tally) == expected
+    assert readings == [tally.lines]
+
+
+@pytest.mark.parametrize(
+    "repeated",
+    [
+        [request(1), request(1, status="ERROR")],
+        [request(1, status="ERROR"), request(1)],
+        [request(1), request(1, trace=[trace(sta="B")])],
+        [request(1), request(2), request(1, trace=[trace(sta="B")]), request(1)],
+        # One is not parsed with the others, since its client is excluded.
+        [request(1, clientID="curl/7"), request(1)],
+    ],
+)
+def test_records_near_each_other_need_one_reading(
+    repeated: list[dict[str, object]], log: Path, readings: list[int]
+) -> None:
+    request_filter = RequestFilter(FILTER.classes, FILTER.latest, excluded_classes=["library"])
+    seen = set()
+    for order in itertools.permutations(repeated):
+        log.write_bytes(encode_log(*map(request, range(3, 9)), *order, *map(request, range(9, 500))))
         readings.clear()
-        log.write_bytes(encode_log(*entries))
-        read([log])
-        assert len(readings) == number
+        tally = read([log], request_filter=request_filter)
+        assert len(readings) == 1
+        assert tally.lines == tally.counted + tally.excluded + tally.repeated == 497 + len(repeated)
+        for one in (tally, piped(log, request_filter)):
+            seen.add((encode_payload(one), one.counted, one.excluded, one.repeated))
+    assert len(seen) == 1
 
 
 def test_log_changed_between_readings_is_named(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
