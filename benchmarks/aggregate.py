@@ -47,6 +47,8 @@ YEAR_BESIDE_BZIP2 = 1.1
 START_CPU_SECONDS = 0.10
 
 _NETWORKS = "networks.json"
+# The code of a run that was successful, but has something to look at, such as repeated lines.
+_WARNING = 4
 
 _Run = TypeVar("_Run")
 
@@ -131,6 +133,7 @@ def measure(console: Console, runs: int, sizes: Iterable[int] = SIZES, logs: int
             _introduce(console, day)
             memory.append((day, *_memory(folder, day, runs)))
             rows += _beside_bzip2(folder, day, runs)
+        rows += _measure_repeats(folder, sizes[0], runs)
         rows += [_memory_row(day, peaks) for day, _, peaks in memory]
         rows.append(_beside_one_job(folder, sizes[0], runs))
         rows += _measure_frequent_runs(folder, small_day, logs, runs)
@@ -158,7 +161,7 @@ def _requests(number: int, stations: int = NARROW) -> Iterator[make_log.Entry]:
     """Yield a day of requests; with one seed, days of any size have the same streams and regular clients."""
     seen: set[int] = set()
     for entry in make_log.requests(SEED, DAY, number, stations=stations):
-        # Two requests of a client at the same moment count as one that was logged twice. Such a log is read again.
+        # Two requests of a client at the same moment count as one that was logged twice.
         key = hash((entry["created"], entry["userID"]))
         if key not in seen:
             seen.add(key)
@@ -193,6 +196,23 @@ def _beside_bzip2(folder: Path, day: _Day, runs: int) -> list[_Row]:
     return [
         _at_most(f"{day.name}, wall", _walls(pairs), "bzip2 -dc", day.aims.wall),
         _at_most(f"{day.name}, CPU", cpus, "bzip2 -dc", day.aims.cpu),
+    ]
+
+
+def _measure_repeats(folder: Path, number: int, runs: int) -> list[_Row]:
+    """Compare a wide day on which each line was written twice with bzip2."""
+    log = folder / "twice.bz2"
+    _pack(log, (entry for entry in _requests(number, WIDE) for _ in range(2)))
+    pairs = _in_turn(
+        runs,
+        lambda: measure_cost(_ours(folder, [log])[0], code=_WARNING),
+        lambda: measure_cost(["bzip2", "-dc", log]),
+    )
+    what = f"{number:,} requests, wide, each line twice"
+    cpus = [(ours.cpu, theirs.cpu) for ours, theirs in pairs]
+    return [
+        _at_most(f"{what}, wall", _walls(pairs), "bzip2 -dc", None),
+        _at_most(f"{what}, CPU", cpus, "bzip2 -dc", None),
     ]
 
 

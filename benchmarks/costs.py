@@ -30,8 +30,12 @@ class Peak(NamedTuple):
     largest: int
 
 
-def measure_cost(command: Command, environment: Mapping[str, str] | None = None) -> Cost:
-    """Run a command and return its cost, including all processes that it started and waited for."""
+def measure_cost(command: Command, environment: Mapping[str, str] | None = None, *, code: int = 0) -> Cost:
+    """Run a command and return its cost, including all processes that it started and waited for.
+
+    Raises:
+        click.ClickException: if it ends with another code.
+    """
     used, begun = _cpu_of_children(), time.perf_counter()
     done = subprocess.run(
         command,
@@ -43,7 +47,7 @@ def measure_cost(command: Command, environment: Mapping[str, str] | None = None)
         check=False,
     )
     cost = Cost(time.perf_counter() - begun, _cpu_of_children() - used)
-    _check(command, done.returncode, done.stderr)
+    _check(command, done.returncode, done.stderr, code)
     return cost
 
 
@@ -94,6 +98,6 @@ def _figures(pid: int, file: str) -> Mapping[str, int]:
     return figures
 
 
-def _check(command: Command, code: int, errors: str) -> None:
-    if code:
+def _check(command: Command, code: int, errors: str, expected: int = 0) -> None:
+    if code != expected:
         raise click.ClickException(f"{command[0]} ended with {code}: {errors.strip()}")
