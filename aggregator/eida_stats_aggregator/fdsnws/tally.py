@@ -158,22 +158,17 @@ class Tally:
             self._untried -= 1
             return None
         requests = self._plain_lines.parse(text, self.request_filter.latest)
-        if requests is None or not self._takes_all(requests):
+        if requests is None or self._has_repeated(requests):
             # To try and fail takes half as long again, so ever more pieces are not tried if this goes on.
             self._untried = self._pause = min(2 * self._pause + 1, _LONGEST_PAUSE)
             return None
         self._pause = 0
         return requests
 
-    def _takes_all(self, requests: Requests) -> bool:
-        """Return whether each of some requests is to be counted."""
-        choices, known = self._choices, self._known
-        if choices is not None and not choices.repeated.isdisjoint([one & ~1 for one in requests.hashes]):
-            return False
-        days = set(requests.days)
-        if days and not self.request_filter.since <= min(days) <= max(days) <= self.request_filter.until:
-            return False
-        return all((known.get(agent) or self._classify_agent(agent))[0] for agent in dict.fromkeys(requests.agents))
+    def _has_repeated(self, requests: Requests) -> bool:
+        """Return whether any of some requests is known as repeated."""
+        choices = self._choices
+        return choices is not None and not choices.repeated.isdisjoint([one & ~1 for one in requests.hashes])
 
     def _add_plain(
         self, pieces: Sequence[tuple[Requests, slice]], text: bytes, others: Sequence[Request]
@@ -190,20 +185,39 @@ class Tally:
         return self._parse_requests(enumerate(unclear), [])
 
     def _add_requests(self, pieces: Sequence[Requests]) -> None:
-        """Add requests, all of which are counted."""
+        """Add requests, each of which is there once."""
         # Operations of numpy take as long for a few numbers as for thousands.
         requests = join(pieces)
-        known = self._known
         if self._choices is None:
             self._noted.keys.frombytes(requests.make_keys().tobytes())
         self.ignored += requests.ignored
+        requests = self._drop_excluded(self._drop_other_days(requests))
         self.aggregation.add_all(requests)
         self.requests_by_day += Counter(requests.days)
         self.counted = self.requests_by_day.total()
-        for agent, count, size in zip(requests.agents, *requests.weigh(), strict=True):
-            _, figures = known.get(agent) or self._classify_agent(agent)
+
+    def _drop_other_days(self, requests: Requests) -> Requests:
+        since, until = self.request_filter.since, self.request_filter.until
+        others = {day for day in set(requests.days) if not since <= day <= until}
+        if not others:
+            return requests
+        dropped = {place: day for place, day in enumerate(requests.days) if day in others}
+        self.other_days.update(dropped.values())
+        self.on_other_days += len(dropped)
+        return requests.drop(list(dropped))
+
+    def _drop_excluded(self, requests: Requests) -> Requests:
+        """Add to the figures of classes, and drop the requests of excluded clients."""
+        known = self._known
+        dropped = []
+        for place, (agent, count, size) in enumerate(zip(requests.agents, *requests.weigh(), strict=True)):
+            taken, figures = known.get(agent) or self._classify_agent(agent)
             figures[0] += count
             figures[1] += size
+            if not taken:
+                dropped.append(place)
+        self.excluded += len(dropped)
+        return requests.drop(dropped) if dropped else requests
 
     def finish(self) -> None:
         """Count the requests that were held back, after the last line."""

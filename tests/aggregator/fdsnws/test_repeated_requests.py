@@ -222,7 +222,7 @@ def test_lines_that_are_written_twice_need_one_reading(
         [request(1, status="ERROR"), request(1)],
         [request(1), request(1, trace=[trace(sta="B")])],
         [request(1), request(2), request(1, trace=[trace(sta="B")]), request(1)],
-        # One is not parsed with the others, since its client is excluded.
+        # One is of an excluded client.
         [request(1, clientID="curl/7"), request(1)],
     ],
 )
