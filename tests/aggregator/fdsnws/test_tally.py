@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import datetime
+import itertools
 import pickle
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -303,6 +304,38 @@ def test_repeated_requests_in_texts_count_once() -> None:
         of_a_pipe.add_text(text)
     of_a_pipe.finish()
     assert (of_a_pipe.counted, of_a_pipe.repeated) == (3, 1)
+
+
+@pytest.mark.parametrize("odd", [{}, {"status": "ERROR"}, {"trace": [trace(sta="B")]}, {"clientID": "Googlebot"}])
+def test_records_in_one_text_are_chosen_at_once(odd: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether they are parsed with others or by themselves."""
+    monkeypatch.setattr(tally, "_PIECE_BYTES", 1)
+    repeated = [line(created="2020-09-18T00:00:00.5Z", **more) for more in ({}, odd, {})]
+    other_service = line(service="fdsnws-station")
+    # No piece with a bad line is parsed at once, and the next one is not tried.
+    for order in itertools.permutations([*log(*repeated, other_service), b"no JSON"]):
+        by_text, by_line = (Tally(selecting(), NetworkRegistry(lambda: EPOCHS)) for _ in range(2))
+        by_text.add_text(b"".join(one + b"\n" for one in order))
+        by_line.add(order)
+        assert (by_text.counted, by_text.ignored, by_text.rejected, by_text.repeated) == (1, 1, 1, 2)
+        assert list_results(by_text) == list_results(by_line)
+
+
+@pytest.mark.parametrize("status", ["OK", "ERROR"])
+def test_records_far_from_repeated_ones_are_found(status: str) -> None:
+    for number in range(16):
+        record = encode_log(line(created=f"2020-09-18T00:00:00.{number:02}1Z", status=status))
+        texts = [encode_log(line(service="fdsnws-station")) + record * 2, record * 3]
+        first = Tally(selecting(), NetworkRegistry(lambda: EPOCHS))
+        for text in texts:
+            first.add_text(text)
+        assert (first.counted, first.repeated, first.lines) == (2, 3, 6)
+        choices = repeated_requests.find_repeated(first.noted)
+        assert choices is not None
+        second = Tally(selecting(), NetworkRegistry(lambda: EPOCHS), choices)
+        for text in texts:
+            second.add_text(text)
+        assert (second.counted, second.repeated, second.chosen) == (1, 4, 1)
 
 
 def test_large_sums_are_made_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
