@@ -145,11 +145,12 @@ def test_service_says_how_long_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(pauses) <= 120
 
 
-def test_pauses_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("answer", [Answer(503), BROKEN_OFF])
+def test_pauses_grow(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     pauses: list[float] = []
     monkeypatch.setattr(time, "sleep", pauses.append)
-    with serve_answers(Answer(503)) as stub, pytest.raises(NotDelivered):
+    with serve_answers(answer) as stub, pytest.raises(NotDelivered):
         submit(stub.url, retries=10)
     assert pauses == sorted(pauses)
     assert len(set(pauses)) > 1
