@@ -65,8 +65,8 @@ class ServiceClient:
     def submit(self, name: str, body: bytes, terms: Terms, *, empty: bool) -> Delivered:
         """Send a payload.
 
-        Connection errors, answers that break off, 429 and 5xx except 501 are tried again, after growing pauses or
-        those that the service asks for. Statistics that the service already has count as delivered.
+        Connection errors, damaged answers, 429 and 5xx except 501 are tried again, after growing pauses or those
+        that the service asks for. Statistics that the service already has count as delivered.
 
         A deployed service cannot correct: it would overwrite the rows of a month with those of the payload. It
         answers an empty payload with 500. So neither is sent before the service has shown its version.

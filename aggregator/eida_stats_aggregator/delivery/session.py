@@ -64,8 +64,8 @@ class ServiceSession:
     ) -> requests.Response:
         """Send a request, and note what the service states about the token.
 
-        Connection errors, answers that break off, 429 and 5xx except 501 are tried again, after growing pauses or
-        those that the service asks for.
+        Connection errors, damaged answers, 429 and 5xx except 501 are tried again, after growing pauses or those
+        that the service asks for.
 
         Args:
             method: of HTTP.
@@ -175,7 +175,7 @@ class _Adapter(HTTPAdapter):
     """Sends one request, and reads the whole answer."""
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
-        """Send the request again if the answer breaks off, too; see the base class."""
+        """Send the request, again if the answer breaks off or cannot be decompressed; see the base class."""
         # urllib3 retries only until it has the head of an answer.
         while True:
             answer = super().send(request, *args, **options)
@@ -195,6 +195,6 @@ def _count_failure(answer: requests.Response, error: requests.RequestException) 
     """Return the retries that are left after an answer could not be read; raise the error if there are none."""
     retries = cast("Retry", answer.raw.retries)
     try:
-        return retries.increment(answer.request.method, answer.url, error=ProtocolError())
+        return retries.increment(answer.request.method, answer.url, response=answer.raw, error=ProtocolError())
     except MaxRetryError:
         raise error from None

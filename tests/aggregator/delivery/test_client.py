@@ -244,6 +244,7 @@ def test_redirect_is_not_followed(status: int, terms: Terms) -> None:
         ([Answer(0)], 0, True),  # the connection is lost after the payload was sent
         ([BROKEN_OFF], 0, True),
         ([BROKEN_OFF], 1, True),
+        ([Answer(429, missing=3)], 1, False),
         ([DAMAGED], 0, True),
         ([BROKEN_OFF, Answer(403)], 1, True),
         ([Answer(504)], 0, True),  # a proxy has stopped waiting
