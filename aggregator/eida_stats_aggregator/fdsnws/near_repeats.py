@@ -13,12 +13,12 @@ class Separated(NamedTuple):
 
     Attributes:
         once: the requests of each piece, each of them once, without those of `unclear`.
-        dropped: the keys of records that are the same, line by line, as others that are in `once`.
+        dropped: the number of lines that are the same as others, whose requests are in `once`.
         unclear: the lines of repeated requests that differ, or that may differ from those elsewhere.
     """
 
     once: list[Requests]
-    dropped: list[int]
+    dropped: int
     unclear: list[bytes]
 
 
@@ -32,23 +32,23 @@ def separate(pieces: Sequence[tuple[Requests, slice]], text: bytes, elsewhere: S
     """
     once = [requests for requests, _ in pieces]
     hashes = list(chain.from_iterable(requests.hashes for requests in once))
-    differing = {one for one in hashes if one & ~1 in elsewhere} if elsewhere else set()
-    if len(set(hashes)) == len(hashes) and not differing:
-        return Separated(once, [], [])
-    repeated = {one for one, count in Counter(hashes).items() if count > 1} | differing
+    are_unclear = {one for one in hashes if one & ~1 in elsewhere} if elsewhere else set()
+    if len(set(hashes)) == len(hashes) and not are_unclear:
+        return Separated(once, 0, [])
+    repeated = {one for one, count in Counter(hashes).items() if count > 1} | are_unclear
     texts = [split(text[span]) if requests.ignored else text[span].split(b"\n") for requests, span in pieces]
-    differing |= _find_differing(once, texts, repeated)
-    dropped: list[int] = []
+    are_unclear |= _find_differing(once, texts, repeated)
+    dropped = 0
     unclear: list[bytes] = []
     seen: set[int] = set()
     for piece, (requests, lines) in enumerate(zip(once, texts, strict=True)):
         places = []
         for place in _find(requests, repeated):
             one = requests.hashes[place]
-            if one in differing:
+            if one in are_unclear:
                 unclear.append(lines[place])
             elif one in seen:
-                dropped.append(one & ~1 | (not requests.is_failed[place]))
+                dropped += 1
             else:
                 seen.add(one)
                 continue

@@ -5,9 +5,9 @@ since SeisComP before February 2021 wrote an OK record and an ERROR record of a 
 several that are alike in that and differ in their content, the one with the smallest hash counts. So the order of
 the logs, their compression and the number of processes do not matter.
 
-A first reading chooses among the records of a request that are near each other, as most are, and notes the key of
-what it counts. If no key is there twice, this is the only reading. Else a second one counts each request where its
-first record is. A third one is needed only if such records differ.
+Each reading chooses among records that are in one chunk of a log, as most of those of a request are. The first one
+notes the keys of the others, and counts them all. If no key is there twice, this is the only reading. Else a second
+one counts each request where its first record is. A third one is needed only if such records differ.
 """
 
 from array import array
@@ -39,14 +39,9 @@ _Request = TypeVar("_Request", bound=_Keyed)
 
 @dataclass
 class RecordKeys:
-    """The keys of the records at one place.
-
-    `dropped` are those of records that were not counted, since others nearby were; `ranks` are hashes of the
-    content of the others, if needed.
-    """
+    """The keys of the records at one place; `ranks` are hashes of their content, if needed."""
 
     keys: "array[int]" = field(default_factory=lambda: array("q"))
-    dropped: "array[int]" = field(default_factory=lambda: array("q"))
     ranks: "array[int]" = field(default_factory=lambda: array("q"))
 
 
@@ -56,10 +51,12 @@ class Choices:
 
     `repeated` has their keys without the last bit; `due` has, by place, the keys of which a record is to be counted
     once there, each with the rank of that record, or None if any does. A tally removes what it has counted.
+    `near` is the number of records that each reading drops, because of others nearby.
     """
 
     repeated: frozenset[int]
     due: dict[int, dict[int, int | None]]
+    near: int = 0
     by_rank: bool = False
 
 
@@ -74,32 +71,43 @@ def precedes(request: _Keyed, other: _Keyed) -> bool:
     return (request.key, rank(request)) < (other.key, rank(other))
 
 
-def choose_next(noted: Mapping[int, RecordKeys], chosen: int, choices: Choices | None) -> Choices | None:
+def choose_next(noted: Mapping[int, RecordKeys], near: int, chosen: int, choices: Choices | None) -> Choices | None:
     """Return the choices for another reading, or None if none is needed.
+
+    Args:
+        noted: the keys that a reading noted, by place.
+        near: how many records it dropped because of others nearby.
+        chosen: how many of the records that were due it counted.
+        choices: those of this reading, None for the first one.
 
     Raises:
         UnreadableLog: if a log is not the same as at the first reading.
     """
     if choices is None:
-        return find_repeated(noted)
-    if chosen != len(choices.repeated):
+        return find_repeated(noted, near)
+    if (near, chosen) != (choices.near, len(choices.repeated)):
         raise UnreadableLog("a log was changed while it was read", hint="Run again when nothing writes to it.")
     return settle(noted, choices) if not choices.by_rank else None
 
 
-def find_repeated(noted: Mapping[int, RecordKeys]) -> Choices | None:
+def find_repeated(noted: Mapping[int, RecordKeys], near: int = 0) -> Choices | None:
     """Return the choices for a second reading, or None if no request is repeated."""
-    if not len(_find_repeated(one.keys for one in noted.values())):
+    keys = _concatenate(one.keys for one in noted.values())
+    np.bitwise_and(keys, ~1, out=keys)
+    keys.sort()
+    repeated = keys[1:][keys[1:] == keys[:-1]]
+    if not len(repeated):
         return None
-    all_keys = {place: _concatenate([one.keys, one.dropped]) for place, one in noted.items()}
-    repeated = _find_repeated(all_keys.values())
-    of_repeated = {place: here[np.isin(here & ~1, repeated)] for place, here in all_keys.items()}
+    of_repeated = {}
+    for place, one in noted.items():
+        here = np.frombuffer(one.keys, dtype=np.int64)
+        of_repeated[place] = here[np.isin(here & ~1, repeated)]
     keys, places = _concatenate(of_repeated.values()), _repeat_places(of_repeated)
     first = _find_first_records(keys, np.lexsort((places, keys)))
     due: dict[int, dict[int, int | None]] = {}
     for key, place in zip(keys[first].tolist(), places[first].tolist(), strict=True):
         due.setdefault(place, {})[key] = None
-    return Choices(frozenset(repeated.tolist()), due)
+    return Choices(frozenset(repeated.tolist()), due, near)
 
 
 def settle(noted: Mapping[int, RecordKeys], choices: Choices) -> Choices | None:
@@ -120,16 +128,7 @@ def settle(noted: Mapping[int, RecordKeys], choices: Choices) -> Choices | None:
     columns = (keys[first].tolist(), ranks[first].tolist(), places[first].tolist())
     for key, its_rank, place in zip(*columns, strict=True):
         due.setdefault(place, {})[key] = its_rank
-    return Choices(choices.repeated, due, by_rank=True)
-
-
-def _find_repeated(columns: "Iterable[array[int] | _Keys]") -> _Keys:
-    """Return the keys, without the last bit, of requests with several records."""
-    keys = _concatenate(columns)
-    np.bitwise_and(keys, ~1, out=keys)
-    keys.sort()
-    repeated: _Keys = keys[1:][keys[1:] == keys[:-1]]
-    return repeated
+    return Choices(choices.repeated, due, choices.near, by_rank=True)
 
 
 def _concatenate(columns: Iterable["array[int] | _Keys"]) -> _Keys:

@@ -2,7 +2,7 @@
 
 import datetime
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -46,6 +46,9 @@ class Tally:
     is no record is rejected, and so is an empty line. `requests_by_day` and `other_days` have the numbers of
     requests that are counted and that are on other days.
 
+    Of the repeated records, `near` were dropped because of others nearby. `chosen` is the number of records that
+    were due according to the choices, and were counted.
+
     `rejects` has the first few of the rejected records and pieces; `classes` has requests and bytes by class of
     clients, also of excluded ones. `fingerprint` is a sum over the hashes of all lines that are not empty, if the
     request filter asks for it: the same for the same lines in any order.
@@ -68,7 +71,7 @@ class Tally:
         self.rejects: list[Reject] = []
         self.classes: dict[str, list[int]] = {}
         self.noted: dict[int, RecordKeys] = {}
-        self.chosen = 0
+        self.near = self.chosen = 0
         self.window: Window[Request] | None = None
         self._choices = choices
         self._due: dict[int, int | None] = {}
@@ -107,7 +110,7 @@ class Tally:
             piece = text[span]
             requests = self._parse_plain(piece) if self.window is None else None
             if requests is not None:
-                # Not with the piece itself, which would be in the cache for nothing.
+                # Pieces that are kept, without a need for most of them, would push others out of the cache.
                 plain.append((requests, span))
                 count += requests.lines
             else:
@@ -174,12 +177,9 @@ class Tally:
         self, pieces: Sequence[tuple[Requests, slice]], text: bytes, others: Sequence[Request]
     ) -> Iterable[Request]:
         """Add requests of a text. Return those that must be compared, with each other or with `others`."""
-        once = [requests for requests, _ in pieces]
-        unclear: list[bytes] = []
-        if self._choices is None:
-            once, dropped, unclear = near_repeats.separate(pieces, text, {request.key & ~1 for request in others})
-            self._noted.dropped.extend(dropped)
-            self.repeated += len(dropped)
+        once, dropped, unclear = near_repeats.separate(pieces, text, {request.key & ~1 for request in others})
+        self.near += dropped
+        self.repeated += dropped
         for _, alike in groupby(once, key=lambda requests: id(requests.known)):
             self._add_requests(list(alike))
         return self._parse_requests(enumerate(unclear), [])
@@ -201,10 +201,10 @@ class Tally:
         others = {day for day in set(requests.days) if not since <= day <= until}
         if not others:
             return requests
-        dropped = {place: day for place, day in enumerate(requests.days) if day in others}
-        self.other_days.update(dropped.values())
+        dropped = [place for place, day in enumerate(requests.days) if day in others]
+        self.other_days.update(requests.days[place] for place in dropped)
         self.on_other_days += len(dropped)
-        return requests.drop(list(dropped))
+        return requests.drop(dropped)
 
     def _drop_excluded(self, requests: Requests) -> Requests:
         """Add to the figures of classes, and drop the requests of excluded clients."""
@@ -231,21 +231,22 @@ class Tally:
     def _drop_repeated(self, requests: Iterable[Request]) -> Iterable[Request]:
         if self.window is not None:
             return self.window.pass_on(requests)
+        requests = self._drop_near_repeats(requests)
         if self._choices is not None:
             return self._choose_records(requests, self._choices.repeated)
-        return self._drop_near_repeats(requests)
+        self._noted.keys.extend([request.key for request in requests])
+        return requests
 
-    def _drop_near_repeats(self, requests: Iterable[Request]) -> Iterator[Request]:
+    def _drop_near_repeats(self, requests: Iterable[Request]) -> Collection[Request]:
         chosen: dict[int, Request] = {}
         for request in requests:
             other = chosen.setdefault(request.key & ~1, request)
             if other is not request:
-                first, second = (request, other) if precedes(request, other) else (other, request)
-                chosen[request.key & ~1] = first
-                self._noted.dropped.append(second.key)
+                self.near += 1
                 self.repeated += 1
-        self._noted.keys.extend([request.key for request in chosen.values()])
-        yield from chosen.values()
+                if precedes(request, other):
+                    chosen[request.key & ~1] = request
+        return chosen.values()
 
     def _choose_records(self, requests: Iterable[Request], known_as_repeated: frozenset[int]) -> Iterator[Request]:
         due = self._due
@@ -307,11 +308,11 @@ class Tally:
         self.requests_by_day += other.requests_by_day
         self.other_days += other.other_days
         self.fingerprint = (self.fingerprint + other.fingerprint) % _FINGERPRINTS
+        self.near += other.near
         self.chosen += other.chosen
         for place, noted in other.noted.items():
             mine = self.noted.setdefault(place, RecordKeys())
             mine.keys += noted.keys
-            mine.dropped += noted.dropped
             mine.ranks += noted.ranks
         self.rejects = [*self.rejects, *other.rejects][:SHOWN_REJECTS]
         for name, (requests, size) in other.classes.items():

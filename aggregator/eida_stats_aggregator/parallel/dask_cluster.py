@@ -85,7 +85,7 @@ async def _read(logs: Sequence[Log], settings: _Settings, address: str, progress
             tally: Tally = pickle.loads(  # noqa: S301 - our own
                 await _read_once(client, logs, settings, choices, progress)
             )
-            choices = repeated_requests.choose_next(tally.noted, tally.chosen, choices)
+            choices = repeated_requests.choose_next(tally.noted, tally.near, tally.chosen, choices)
             if choices is None:
                 return tally
             progress(-sum(log.size for log in logs), 0)

@@ -82,7 +82,7 @@ def _read_until_settled(
         except NotSplittable:
             run.undo_progress(progress)
             raise
-        choices = repeated_requests.choose_next(tally.noted, tally.chosen, choices)
+        choices = repeated_requests.choose_next(tally.noted, tally.near, tally.chosen, choices)
         if choices is None:
             return tally
         state.restart()

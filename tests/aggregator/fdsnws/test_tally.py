@@ -330,12 +330,12 @@ def test_records_far_from_repeated_ones_are_found(status: str) -> None:
         for text in texts:
             first.add_text(text)
         assert (first.counted, first.repeated, first.lines) == (2, 3, 6)
-        choices = repeated_requests.find_repeated(first.noted)
+        choices = repeated_requests.find_repeated(first.noted, first.near)
         assert choices is not None
         second = Tally(selecting(), NetworkRegistry(lambda: EPOCHS), choices)
         for text in texts:
             second.add_text(text)
-        assert (second.counted, second.repeated, second.chosen) == (1, 4, 1)
+        assert (second.counted, second.repeated, second.near, second.chosen) == (1, 4, 3, 1)
 
 
 def test_large_sums_are_made_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -484,6 +484,7 @@ def test_text_is_tallied_as_its_lines(
             first += len(lines)
     assert list_results(by_text) == list_results(by_line)
     assert sort_keys(by_text) == sort_keys(by_line)
+    assert by_text.near == by_line.near
     assert by_text.fingerprint == by_line.fingerprint
     assert (by_text.repeated, by_text.chosen) == (by_line.repeated, by_line.chosen)
     assert (by_text.requests_by_day, by_text.other_days) == (by_line.requests_by_day, by_line.other_days)
@@ -495,10 +496,7 @@ def find_key(text: bytes) -> object:
 
 
 def sort_keys(made: Tally) -> dict[int, list[list[int]]]:
-    return {
-        place: [sorted(column) for column in (noted.keys, noted.dropped, noted.ranks)]
-        for place, noted in made.noted.items()
-    }
+    return {place: [sorted(column) for column in (noted.keys, noted.ranks)] for place, noted in made.noted.items()}
 
 
 def note_keys(pieces: list[list[bytes]]) -> dict[int, RecordKeys]:
