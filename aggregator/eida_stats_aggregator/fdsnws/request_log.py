@@ -122,6 +122,23 @@ def parse(line: bytes, latest: datetime.date = datetime.date.max) -> Request | I
         return Rejected(str(reason))
 
 
+def are_of_one_request(line: bytes, other: bytes) -> bool:
+    """Return whether two lines are equal, or are records of one request."""
+    if line == other:
+        return True
+    identity = _identify(line)
+    return identity is not None and identity == _identify(other)
+
+
+def _identify(line: bytes) -> tuple[str, int] | None:
+    try:
+        decoded = LINE.decode(line)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    created = decoded.created
+    return (created, decoded.userID) if created is not None and has_fraction(created) else None
+
+
 def parse_line(line: bytes, latest: datetime.date = datetime.date.max) -> list[Request | Ignored | Rejected]:
     """Decode a line that may hold several records, or be damaged; as `parse`, in the order of the line."""
     outcome = parse(line, latest)

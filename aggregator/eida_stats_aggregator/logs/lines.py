@@ -1,6 +1,6 @@
 """Split the content of logs into lines."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import BinaryIO
 
 from eida_statistics import compression
@@ -8,8 +8,11 @@ from eida_stats_aggregator.logs import records
 
 # A request for thousands of streams makes a line of megabytes; anything longer than this is no line.
 MAX_LINE_BYTES = 1 << 26
-_MAX_RUN_BYTES = 1 << 20
-_LINE_BREAK = ord("\n")
+# To keep lines together costs more than it saves if they are long, or many.
+_LONGEST_IN_RUN = 1 << 16
+_MOST_IN_RUN = 64
+
+BelongTogether = Callable[[bytes, bytes], bool]
 
 
 class LineSplitter:
@@ -18,13 +21,13 @@ class LineSplitter:
     A line that is longer than MAX_LINE_BYTES comes as its first MAX_LINE_BYTES + 1 bytes, so that memory does
     not grow with it. Of a run of NUL bytes, as is left by a truncated file, only one need be kept.
 
-    With `keeps_runs`, equal lines that follow each other stay together, as long as they are not too many: the last
-    ones are in `held` until another line ends.
+    With `belong_together`, a function of two lines, such lines stay together if they follow each other: the last
+    ones are in `held` until another line ends. See `find_last_run` for the limits.
     """
 
-    def __init__(self, *, keeps_runs: bool = False) -> None:
+    def __init__(self, belong_together: BelongTogether | None = None) -> None:
         self.held = b""
-        self._keeps_runs = keeps_runs
+        self._belong_together = belong_together
         self._pieces: list[bytes] = []
         self._size = 0
 
@@ -40,14 +43,15 @@ class LineSplitter:
             return b""
         first = chunk.index(b"\n")
         self._keep(chunk[:first])
-        run = find_last_run(chunk, first + 1, end) if self._keeps_runs else end
+        together = self._belong_together
+        run = find_last_run(chunk, first + 1, end, together) if together is not None else end
         # Slicing the chunk itself would copy it once more.
         text = b"".join((self.held, self.rest, memoryview(chunk)[first:run]))
         self.held = chunk[run:end]
-        if self._keeps_runs and run == first + 1:
+        if together is not None and run == first + 1:
             text += self.held
-            run = find_last_run(text, 0, len(text))
-            text, self.held = (text[:run], text[run:]) if len(text) - run <= _MAX_RUN_BYTES else (text, b"")
+            run = find_last_run(text, 0, len(text), together)
+            text, self.held = text[:run], text[run:]
         self._pieces, self._size = [], 0
         self._keep(chunk[end:])
         return text
@@ -68,23 +72,32 @@ class LineSplitter:
         return b"".join(self._pieces)[: MAX_LINE_BYTES + 1]
 
 
-def find_last_run(text: bytes, start: int, end: int) -> int:
-    """Return where the last line between two places begins, or the first of those before it that equal it."""
-    run = max(start, text.rfind(b"\n", start, end - 1) + 1)
-    line = text[run:end]
-    while line and start <= run - len(line) and text.startswith(line, run - len(line)):
-        if run - len(line) > start and text[run - len(line) - 1] != _LINE_BREAK:
+def find_last_run(text: bytes, start: int, end: int, belong_together: BelongTogether) -> int:
+    """Return where the last lines between two places begin that belong together.
+
+    They are at most 64, each of them of at most 64 kB. After a longer line, this is `end`.
+    """
+    run, following = end, b""
+    for count in range(_MOST_IN_RUN):
+        begin = max(start, text.rfind(b"\n", start, run - 1) + 1)
+        if begin >= run or run - begin > _LONGEST_IN_RUN:
             break
-        run -= len(line)
+        line = text[begin:run]
+        if count and not belong_together(line, following):
+            break
+        run, following = begin, line
     return run
 
 
-def find_end_of_run(text: bytes, start: int) -> int:
-    """Return where the line at a place ends, or the last of those after it that equal it."""
-    end = text.find(b"\n", start) + 1 or len(text)
-    line = text[start:end]
-    while line and text.startswith(line, end):
-        end += len(line)
+def find_end_of_run(text: bytes, start: int, belong_together: BelongTogether) -> int:
+    """Return where the lines from a place on end that belong together; see `find_last_run` for the limits."""
+    end, before = start, b""
+    for count in range(_MOST_IN_RUN):
+        after = text.find(b"\n", end, end + _LONGEST_IN_RUN) + 1
+        line = text[end:after]
+        if not line or (count and not belong_together(before, line)):
+            break
+        end, before = after, line
     return end
 
 

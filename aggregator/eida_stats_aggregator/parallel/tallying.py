@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from eida_stats_aggregator.fdsnws.request_log import are_of_one_request
 from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs import splits
 from eida_stats_aggregator.logs.bzip2 import NotSplittable
@@ -17,10 +18,10 @@ JOINED = -1
 class PartRead(NamedTuple):
     """The result of a part, apart from its tally.
 
-    `head` is its beginning, up to the first line break, and `tail` its end, after the last one. Each has a piece of
-    a line whose other pieces are in other parts, and the whole lines beside it that may equal it. Without a line
-    break, all is in the head, and the tail is None. Between them were `lines` lines; `rejections` are numbered from
-    the first of these.
+    `head` begins with the end of a line that began in another part, and `tail` ends with the beginning of one that
+    goes on in another. Both also have the whole lines beside it, which may be of the same request. Between them
+    were `lines` lines; `rejections` are numbered from the first of these. Without a line break, all is in the head,
+    and the tail is None. The head of a whole log is empty.
     """
 
     head: bytes
@@ -42,15 +43,21 @@ def read_part(log: Log, part: Part, tally: Tally) -> PartRead:
         NotSplittable: if the log must be read as a whole; the tally is of no use then.
         RegistryUnavailable: if a network needs the registry, which cannot be loaded.
     """
-    cutter = LineSplitter(keeps_runs=True)
-    head: bytes | None = None
+    cutter = LineSplitter(are_of_one_request)
+    head: bytes | None = b"" if part.whole else None
+    begun = b""
     lines = 0
     rejections: list[tuple[int, str]] = []
     try:
         for chunk in splits.read(log, part):
             text = cutter.cut(chunk)
             if text and head is None:
-                end = find_end_of_run(text, text.index(b"\n") + 1)
+                text = begun + text
+                end = text.index(b"\n") + 1
+                if end == len(text):
+                    begun = text  # the next line belongs to the head, too
+                    continue
+                end = find_end_of_run(text, end, are_of_one_request)
                 head, text = text[:end], text[end:]
             count, rejected = tally.add_text(text, lines + 1)
             rejections += rejected
@@ -60,8 +67,8 @@ def read_part(log: Log, part: Part, tally: Tally) -> PartRead:
         raise
     if head is not None:
         return PartRead(head, cutter.held + cutter.rest, lines, rejections)
-    if cutter.held:
-        return PartRead(cutter.held, cutter.rest, 0, [])
+    if begun or cutter.held:
+        return PartRead(begun + cutter.held, cutter.rest, 0, [])
     return PartRead(cutter.rest, None, 0, [])
 
 

@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import random
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from eida_statistics.errors import UnreadableLog
 from eida_statistics.networks import NetworkRegistry
 from eida_stats_aggregator.fdsnws import repeated_requests
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
-from eida_stats_aggregator.fdsnws.repeated_requests import Window
+from eida_stats_aggregator.fdsnws.repeated_requests import Choices, RecordKeys, Window
 from eida_stats_aggregator.fdsnws.request_log import Request, is_request_log
 from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs import sources, splits
@@ -215,6 +216,22 @@ def test_lines_that_are_written_twice_need_one_reading(
     assert readings == [tally.lines]
 
 
+@pytest.mark.parametrize("jobs", [1, 3])
+@pytest.mark.parametrize(("part", "chunk"), [(1 << 22, 1 << 20), (1 << 22, 9000), (20_000, 1 << 20), (5000, 2000)])
+def test_two_records_of_each_request_need_one_reading(
+    part: int, chunk: int, jobs: int, log: Path, readings: list[int]
+) -> None:
+    """As SeisComP wrote them for a request that was cut off."""
+    pairs = [[request(number), request(number, status="ERROR")] for number in range(200)]
+    log.write_bytes(encode_log(*itertools.chain(*pairs)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(splits, "_PLAIN_BYTES", part)
+        patch.setattr(compression, "CHUNK_BYTES", chunk)
+        tally = read([log], jobs)
+    assert (tally.counted, tally.repeated, tally.aggregation.totals.unsuccessful) == (200, 200, 200)
+    assert readings == [400]
+
+
 @pytest.mark.parametrize(
     "repeated",
     [
@@ -255,6 +272,15 @@ def test_log_changed_between_readings_is_named(log: Path, monkeypatch: pytest.Mo
         read([log])
 
 
+def test_other_number_of_near_records_shows_a_change() -> None:
+    choices = Choices(frozenset([2]), {0: {2: None}}, near=3)
+    noted = {0: RecordKeys(array("q", [3, 3]), array("q", [7, 7]))}
+    assert repeated_requests.choose_next(noted, 3, 1, choices) is None
+    for near, chosen in ((2, 1), (3, 0)):
+        with pytest.raises(UnreadableLog, match="a log was changed"):
+            repeated_requests.choose_next(noted, near, chosen, choices)
+
+
 def test_window_holds_back_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repeated_requests, "_HELD_REQUESTS", 10)
     day = datetime.date(2020, 9, 18)
@@ -266,6 +292,16 @@ def test_window_holds_back_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     passed += window.release()
     assert [one.key for one in passed] == [2 * key + 1 for key in range(99)] + [198]
     assert window.repeated == 2
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_first_record_counts_beyond_the_window(place: int, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repeated_requests, "_HELD_REQUESTS", 10)
+    monkeypatch.setattr(compression, "CHUNK_BYTES", 3000)
+    entries = [request(number) for number in range(100)]
+    log.write_bytes(encode_log(*entries, entries[place] | {"status": "ERROR"}))
+    tally = piped(log)
+    assert (tally.counted, tally.repeated, tally.aggregation.totals.unsuccessful) == (100, 1, 0)
 
 
 # Fingerprints
