@@ -112,7 +112,7 @@ class Requests(NamedTuple):
 
 
 def split(text: bytes) -> list[bytes]:
-    """Return those lines of a text that are requests, if it can be parsed."""
+    """Return the lines that are requests, of a text that `PlainLines` can parse."""
     services = map(_get_service, request_log.LINE.decode_lines(text))
     return list(compress(text.split(b"\n"), [service in _OURS for service in services]))
 

@@ -3,6 +3,7 @@
 import datetime
 import json
 from functools import partial
+from typing import Any
 
 import msgspec
 import pytest
@@ -347,3 +348,28 @@ def test_impossible_day_is_rejected(day: str) -> None:
 @pytest.mark.parametrize("time", ["2020-09-18", "2020-W38-5T12:00:00Z", "2020-09-18 12:00:00Z", "2020-09-18T12Z"])
 def test_time_of_another_form_is_rejected(time: str) -> None:
     assert one(finished=time) == Rejected("finished: not a time")
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({}, True),
+        ({"status": "ERROR", "finished": "2020-09-18T00:00:09Z", "trace": []}, True),
+        ({"userID": 2}, False),
+        ({"created": "2020-09-18T00:00:00.6Z"}, False),
+        ({"created": "2020-09-18T00:00:00Z"}, False),
+        ({"created": None}, False),
+    ],
+)
+def test_records_of_one_request_are_recognised(more: dict[str, Any], expected: bool) -> None:
+    first, second = (encode_log(line(**{"created": "2020-09-18T00:00:00.5Z"} | some)) for some in ({}, more))
+    assert request_log.are_of_one_request(first, second) is expected
+
+
+@pytest.mark.parametrize("more", [{"created": "2020-09-18T00:00:00Z"}, {"created": None}, {"userID": "x"}])
+def test_lines_without_a_fraction_must_be_equal(more: dict[str, Any]) -> None:
+    first, second = (encode_log(line(bytes=size, **more)) for size in (1, 2))
+    assert request_log.are_of_one_request(first, first)
+    assert not request_log.are_of_one_request(first, second)
+    assert not request_log.are_of_one_request(b"no JSON\n", first)
+    assert request_log.are_of_one_request(b"no JSON\n", b"no JSON\n")
