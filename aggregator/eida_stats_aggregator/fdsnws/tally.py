@@ -110,7 +110,7 @@ class Tally:
             piece = text[span]
             requests = self._parse_plain(piece) if self.window is None else None
             if requests is not None:
-                # Pieces that are kept, without a need for most of them, would push others out of the cache.
+                # Not with the piece: few are needed again, and keeping all would push others out of the cache.
                 plain.append((requests, span))
                 count += requests.lines
             else:
