@@ -1,11 +1,11 @@
 """Find repeated requests among lines that are parsed at once: SeisComP mostly repeats a line right after it."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence, Set
 from itertools import chain
 from typing import NamedTuple
 
-from eida_stats_aggregator.fdsnws.plain_lines import Requests, split
+from eida_stats_aggregator.fdsnws.plain_lines import Requests, split_requests
 
 
 class Separated(NamedTuple):
@@ -36,39 +36,33 @@ def separate(pieces: Sequence[tuple[Requests, slice]], text: bytes, elsewhere: S
     if len(set(hashes)) == len(hashes) and not are_unclear:
         return Separated(once, 0, [])
     repeated = {one for one, count in Counter(hashes).items() if count > 1} | are_unclear
-    texts = [split(text[span]) if requests.ignored else text[span].split(b"\n") for requests, span in pieces]
-    are_unclear |= _find_differing(once, texts, repeated)
+    lines = [
+        split_requests(text[span]) if requests.ignored else text[span].split(b"\n") for requests, span in pieces
+    ]
     dropped = 0
     unclear: list[bytes] = []
-    seen: set[int] = set()
-    for piece, (requests, lines) in enumerate(zip(once, texts, strict=True)):
-        places = []
-        for place in _find(requests, repeated):
-            one = requests.hashes[place]
-            if one in are_unclear:
-                unclear.append(lines[place])
-            elif one in seen:
-                dropped += 1
-            else:
-                seen.add(one)
-                continue
-            places.append(place)
-        if places:
-            once[piece] = requests.drop(places)
-    return Separated(once, dropped, unclear)
+    left_out: list[list[int]] = [[] for _ in pieces]
+    for one, records in _find_records(once, repeated).items():
+        its_lines = [lines[piece][place] for piece, place in records]
+        if one in are_unclear or its_lines.count(its_lines[0]) < len(its_lines):
+            unclear += its_lines
+        else:
+            del records[0]  # which stays
+            dropped += len(records)
+        for piece, place in records:
+            left_out[piece].append(place)
+    return Separated(
+        [requests.drop(places) if places else requests for requests, places in zip(once, left_out, strict=True)],
+        dropped,
+        unclear,
+    )
 
 
-def _find_differing(pieces: list[Requests], texts: list[list[bytes]], repeated: set[int]) -> set[int]:
-    """Return the hashes of those requests of which not all lines are the same."""
-    first: dict[int, bytes] = {}
-    differing = set()
-    for requests, lines in zip(pieces, texts, strict=True):
-        for place in _find(requests, repeated):
-            one, line = requests.hashes[place], lines[place]
-            if first.setdefault(one, line) != line:
-                differing.add(one)
-    return differing
-
-
-def _find(requests: Requests, hashes: set[int]) -> list[int]:
-    return [place for place, one in enumerate(requests.hashes) if one in hashes]
+def _find_records(pieces: list[Requests], hashes: set[int]) -> dict[int, list[tuple[int, int]]]:
+    """Return the pieces and the places of requests, by their hashes."""
+    found: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+    for piece, requests in enumerate(pieces):
+        for place, one in enumerate(requests.hashes):
+            if one in hashes:
+                found[one].append((piece, place))
+    return found

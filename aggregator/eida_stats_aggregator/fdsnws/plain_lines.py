@@ -111,10 +111,9 @@ class Requests(NamedTuple):
         return list(map(add, self.counts, self.is_failed)), (sums[ends] - sums[ends - counts]).tolist()
 
 
-def split(text: bytes) -> list[bytes]:
+def split_requests(text: bytes) -> list[bytes]:
     """Return the lines that are requests, of a text that `PlainLines` can parse."""
-    services = map(_get_service, request_log.LINE.decode_lines(text))
-    return list(compress(text.split(b"\n"), [service in _OURS for service in services]))
+    return list(compress(text.split(b"\n"), _are_ours(request_log.LINE.decode_lines(text))))
 
 
 def join(pieces: Sequence[Requests]) -> Requests:
@@ -150,7 +149,7 @@ class PlainLines:
             return None
 
     def _make_columns(self, text: bytes, lines: list[Line], latest: datetime.date) -> Requests | None:
-        is_ours = [service in _OURS for service in map(_get_service, lines)]
+        is_ours = _are_ours(lines)
         ours = lines if all(is_ours) else list(compress(lines, is_ours))
         days = _find_days(ours)
         distinct = set(days)
@@ -237,6 +236,10 @@ def _decode(text: bytes) -> list[Line] | None:
         and (characters[breaks[:-1] + 1] == _OPENING).all()
     )
     return lines if is_plain else None
+
+
+def _are_ours(lines: list[Line]) -> list[bool]:
+    return [service in _OURS for service in map(_get_service, lines)]
 
 
 def _find_days(lines: list[Line]) -> list[datetime.date]:

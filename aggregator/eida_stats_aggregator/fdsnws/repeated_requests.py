@@ -90,8 +90,8 @@ def choose_next(noted: Mapping[int, RecordKeys], near: int, chosen: int, choices
     return settle(noted, choices) if not choices.by_rank else None
 
 
-def find_repeated(noted: Mapping[int, RecordKeys], near: int = 0) -> Choices | None:
-    """Return the choices for a second reading, or None if no request is repeated."""
+def find_repeated(noted: Mapping[int, RecordKeys], near: int) -> Choices | None:
+    """Return the choices for a second reading, or None if no request is repeated; as `choose_next`."""
     keys = _concatenate(one.keys for one in noted.values())
     np.bitwise_and(keys, ~1, out=keys)
     keys.sort()

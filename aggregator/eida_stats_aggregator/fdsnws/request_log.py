@@ -131,6 +131,7 @@ def are_of_one_request(line: bytes, other: bytes) -> bool:
 
 
 def _identify(line: bytes) -> tuple[str, int] | None:
+    # What the key in `parse` is made of. Where this differs, a log is only read once more.
     try:
         decoded = LINE.decode(line)
     except (msgspec.DecodeError, RecursionError):

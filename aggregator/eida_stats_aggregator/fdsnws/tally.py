@@ -120,9 +120,9 @@ class Tally:
         if self.request_filter.fingerprinted:
             self._add_fingerprint(text.split(b"\n"))
         rejections: list[tuple[int, str]] = []
-        requests_of_others = list(self._parse_requests(others, rejections))
-        requests_of_others += self._add_plain(plain, text, requests_of_others)
-        self._count(self._drop_repeated(requests_of_others))
+        singles = list(self._parse_requests(others, rejections))
+        singles += self._add_plain(plain, text, singles)
+        self._count(self._drop_repeated(singles))
         return count, rejections
 
     def add(self, lines: Sequence[bytes], first: int = 1) -> list[tuple[int, str]]:

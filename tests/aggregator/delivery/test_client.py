@@ -517,14 +517,14 @@ def test_service_that_does_not_answer_in_time_is_named(head: bytes, retries: int
     arrived: list[bool] = []
     with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as service:
 
-        def answer_by_half() -> list[socket.socket]:
+        def answer_partly() -> list[socket.socket]:
             connections = []
             for _ in range(retries + 1):
                 connections.append(server.accept()[0])
                 connections[-1].sendall(head)
             return connections
 
-        answering = service.submit(answer_by_half)
+        answering = service.submit(answer_partly)
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(NotDelivered, match=f": {url}: no answer in time$"):
             ServiceSession(TOKEN, retries=retries).request("GET", url, may_have_arrived=arrived, timeout=(1, 1))

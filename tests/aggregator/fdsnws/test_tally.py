@@ -291,7 +291,7 @@ def test_repeated_requests_in_texts_count_once() -> None:
     for text in texts:
         first.add_text(text)
     assert (first.counted, first.repeated) == (4, 0)
-    choices = repeated_requests.find_repeated(first.noted)
+    choices = repeated_requests.find_repeated(first.noted, first.near)
     assert choices is not None
     second = Tally(selecting(), NetworkRegistry(lambda: EPOCHS), choices)
     for text in texts:
@@ -470,7 +470,7 @@ def test_text_is_tallied_as_its_lines(
     pieces: list[list[bytes]], request_filter: RequestFilter, fingerprinted: bool, size: int, second: bool
 ) -> None:
     request_filter = dataclasses.replace(request_filter, fingerprinted=fingerprinted)
-    choices = repeated_requests.find_repeated(note_keys(pieces)) if second else None
+    choices = repeated_requests.find_repeated(note_keys(pieces), 0) if second else None
     by_line, by_text = (
         Tally(request_filter, NetworkRegistry(lambda: EPOCHS), copy.deepcopy(choices)) for _ in range(2)
     )
