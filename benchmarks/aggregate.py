@@ -190,29 +190,24 @@ def _introduce(console: Console, day: _Day) -> None:
 
 
 def _beside_bzip2(folder: Path, day: _Day, runs: int) -> list[_Row]:
-    unpack: Command = ["bzip2", "-dc", day.log]
-    pairs = _in_turn(runs, lambda: measure_cost(_ours(folder, [day.log])[0]), lambda: measure_cost(unpack))
-    cpus = [(ours.cpu, theirs.cpu) for ours, theirs in pairs]
-    return [
-        _at_most(f"{day.name}, wall", _walls(pairs), "bzip2 -dc", day.aims.wall),
-        _at_most(f"{day.name}, CPU", cpus, "bzip2 -dc", day.aims.cpu),
-    ]
+    return _compare_with_bzip2(folder, day.log, day.name, day.aims, runs)
 
 
 def _measure_repeats(folder: Path, number: int, runs: int) -> list[_Row]:
     """Compare a wide day on which each line was written twice with bzip2."""
     log = folder / "twice.bz2"
     _pack(log, (entry for entry in _requests(number, WIDE) for _ in range(2)))
-    pairs = _in_turn(
-        runs,
-        lambda: measure_cost(_ours(folder, [log])[0], code=_WARNING),
-        lambda: measure_cost(["bzip2", "-dc", log]),
-    )
     what = f"{number:,} requests, wide, each line twice"
+    return _compare_with_bzip2(folder, log, what, _NO_AIMS, runs, code=_WARNING)
+
+
+def _compare_with_bzip2(folder: Path, log: Path, what: str, aims: _Aims, runs: int, *, code: int = 0) -> list[_Row]:
+    unpack: Command = ["bzip2", "-dc", log]
+    pairs = _in_turn(runs, lambda: measure_cost(_ours(folder, [log])[0], code=code), lambda: measure_cost(unpack))
     cpus = [(ours.cpu, theirs.cpu) for ours, theirs in pairs]
     return [
-        _at_most(f"{what}, wall", _walls(pairs), "bzip2 -dc", None),
-        _at_most(f"{what}, CPU", cpus, "bzip2 -dc", None),
+        _at_most(f"{what}, wall", _walls(pairs), "bzip2 -dc", aims.wall),
+        _at_most(f"{what}, CPU", cpus, "bzip2 -dc", aims.cpu),
     ]
 
 
