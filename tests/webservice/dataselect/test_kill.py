@@ -8,9 +8,9 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import psycopg2
 import requests
@@ -34,16 +34,17 @@ from support.service import (
 )
 
 ROWS = 10_000
-# Each round spreads its kills over a submission, and a little beyond, since a busy machine is slower.
-KILLS_A_ROUND = 5
-ROUNDS = 2
-BEYOND = 1.15
+# Each round spreads some kills over a submission. Two others wait for their moment, whatever the machine's speed.
+SPREAD_A_ROUND = 3
+ROUNDS = 4
 
 _SUMS = ", ".join(f"sum({count})" for count in COUNTS)
 _TABLES = [
     STATISTICS,
     *(f"{STATISTICS}_by_{group}" for group in ("network_country", "network", "country", "station")),
 ]
+
+Moment: TypeAlias = float | Literal["writing", "answered"]
 
 
 class Blow(NamedTuple):
@@ -81,7 +82,7 @@ def test_killed_postgresql_leaves_no_half_payload(tmp_path: Path) -> None:
 def submit_and_kill(
     uri: str, service: Service, strike: Callable[[], None], recover: Callable[[], None]
 ) -> list[Blow]:
-    """Send payloads and strike meanwhile, until kills have hit before and after a commit.
+    """Send payloads and strike meanwhile, until kills have hit a transaction, and before and after a commit.
 
     After each kill, all tables agree on whether the payload is stored, and sending it again agrees and stores
     it. At the end everything is counted once.
@@ -93,13 +94,13 @@ def submit_and_kill(
     assert service.post(encode(sent[0]), token).status_code == 201
     takes = time.monotonic() - begun
     blows: list[Blow] = []
-    for number, share in enumerate(draw_moments(rng), start=2):
+    for number, moment in enumerate(draw_moments(rng), start=2):
         payload = maker.make(f"2021-03-{number:02}")
         body = encode(payload)
         with ThreadPoolExecutor(1) as client:
             sending = client.submit(send, service, body, token)
             try:
-                wait([sending], timeout=share * takes)
+                wait_for_moment(moment, sending, uri, takes)
                 in_transaction = is_writing(uri)
             finally:
                 strike()
@@ -117,18 +118,30 @@ def submit_and_kill(
             takes = time.monotonic() - begun
         sent.append(payload)
         blows.append(Blow(in_transaction, answer, stored))
-        if len(blows) >= KILLS_A_ROUND and {blow.stored for blow in blows} == {True, False}:
+        hit = any(blow.in_transaction for blow in blows) and {blow.stored for blow in blows} == {True, False}
+        if hit and len(blows) % (SPREAD_A_ROUND + 2) == 0:
             break
-    assert any(blow.in_transaction for blow in blows), "no kill hit in the middle"
+    else:
+        raise AssertionError(f"some kind of moment was not hit: {blows}")
     check_all(uri, sent)
     return blows
 
 
-def draw_moments(rng: random.Random) -> Iterator[float]:
-    """Yield moments as shares of a submission; each round spreads them over all of it."""
+def draw_moments(rng: random.Random) -> Iterator[Moment]:
+    """Yield the moments of each round: shares of a submission, when it is written, and when it is answered."""
     for _ in range(ROUNDS):
-        points = [(place + rng.random()) / KILLS_A_ROUND * BEYOND for place in range(KILLS_A_ROUND)]
-        yield from rng.sample(points, KILLS_A_ROUND)
+        shares = [(place + rng.random()) / SPREAD_A_ROUND for place in range(SPREAD_A_ROUND)]
+        moments: list[Moment] = [*shares, "writing", "answered"]
+        yield from rng.sample(moments, len(moments))
+
+
+def wait_for_moment(moment: Moment, sending: Future[int | None], uri: str, takes: float) -> None:
+    """Wait for a moment of a submission that takes some seconds, or until it ends."""
+    if moment == "writing":
+        while not sending.done() and not is_writing(uri):
+            time.sleep(0.001)
+    else:
+        wait([sending], timeout=None if moment == "answered" else moment * takes)
 
 
 def send(service: Service, body: bytes, token: str) -> int | None:
