@@ -7,6 +7,7 @@ import os
 import queue
 import random
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -39,8 +40,9 @@ SUBMISSIONS = 200
 DISTINCT = 150
 ROWS = 1_500
 PAUSE_SECONDS = (0.2, 1.2)
-# Leaves time for kills on a machine of any speed.
 REST_SECONDS = (0, 1)
+# The last payloads are sent after as many kills, which end each target three times.
+KILLS = 12
 WITHIN_SECONDS = 400
 
 
@@ -62,6 +64,7 @@ def test_payloads_are_counted_once_despite_kills(
     for one in sent:
         work.put(one)
     retries: Counter[str] = Counter()
+    enough = threading.Event()
     begun = time.monotonic()
     with (
         Service(grant_service(uri), tmp_path, workers=2) as service,
@@ -72,13 +75,15 @@ def test_payloads_are_counted_once_despite_kills(
             failed = []
             with contextlib.suppress(queue.Empty):
                 while True:
+                    if work.qsize() <= CLIENTS:
+                        enough.wait(WITHIN_SECONDS)
                     node, path = work.get_nowait()
                     failed += deliver(path, f"{service.url}/submit", tokens[node])
                     time.sleep(random.uniform(*REST_SECONDS))
             return failed
 
         sending = [clients.submit(client) for _ in range(CLIENTS)]
-        kills = strike(cluster, service, sending)
+        kills = strike(cluster, service, sending, enough)
         for one in sending:
             retries.update(one.result())
     assert min(kills[target] for target in ("worker", "master", "postgresql")) >= 3, kills
@@ -128,8 +133,13 @@ def deliver(path: Path, url: str, token: str) -> Iterator[str]:
             return
 
 
-def strike(cluster: Cluster, service: Service, sending: list[Future[list[str]]]) -> Counter[str]:
-    """Kill one target after the other while clients send, and restart those that do not recover alone."""
+def strike(
+    cluster: Cluster, service: Service, sending: list[Future[list[str]]], enough: threading.Event
+) -> Counter[str]:
+    """Kill one target after the other while clients send, and restart those that do not recover alone.
+
+    The event is set after enough kills.
+    """
     rng = random.Random(9)
     kills: Counter[str] = Counter()
     deadline = time.monotonic() + WITHIN_SECONDS
@@ -147,4 +157,6 @@ def strike(cluster: Cluster, service: Service, sending: list[Future[list[str]]])
             time.sleep(rng.uniform(0, 0.5))
             cluster.start()
         kills[target] += 1
+        if sum(kills.values()) == KILLS:
+            enough.set()
     return kills

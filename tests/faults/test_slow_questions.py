@@ -12,6 +12,7 @@ import psycopg2
 import pytest
 
 from support.payloads import row, wire
+from support.processes import wait_for
 from support.roles import grant_service
 from support.service import PREFIX, Service, register_nodes
 
@@ -76,12 +77,15 @@ def test_stopped_readers_do_not_block_migrations(
     fill(uri)
     with Service(grant_service(uri), tmp_path, workers=1) as service:
         readers = [open_reader(service) for _ in range(3)]
-        time.sleep(2)
-        in_transaction = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'"
         with closing(psycopg2.connect(uri)) as connection, connection.cursor() as cursor:
-            cursor.execute(in_transaction)
-            assert cursor.fetchone() == (3,)
-            connection.commit()
+
+            def count_waiting() -> int:
+                cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'")
+                (number,) = cursor.fetchone() or (0,)
+                connection.commit()
+                return int(number)
+
+            wait_for(lambda: count_waiting() == len(readers))
             # Fail instead of waiting for ever.
             cursor.execute("SET statement_timeout = '90s'")
             connection.commit()
