@@ -15,6 +15,7 @@ from typing import NamedTuple
 from eida_statistics.errors import EidaStatisticsError
 from eida_stats_aggregator.days import DayRead, read_day
 from eida_stats_aggregator.errors import WorkerLost
+from eida_stats_aggregator.logs import splits
 from eida_stats_aggregator.memory import Stamps
 from eida_stats_aggregator.progress import Advance, show_progress
 from eida_stats_aggregator.reader import Reader, count_cores
@@ -115,6 +116,7 @@ def _read(tasks: Sequence[Task], reader: Reader, jobs: int) -> Generator[DayAhea
     from eida_stats_aggregator.parallel import pool, processes  # noqa: F401, PLC0415
     from eida_stats_aggregator.parallel.shared_registry import SharedRegistry  # noqa: PLC0415
 
+    splits.prepare(sum(task.size for task in tasks))
     with closing(SharedRegistry(reader.registry)) as registry:
         alone = replace(reader, jobs=1, registry=lambda: list(registry.load()))
         yield from pool.process(iter(tasks), lambda: partial(_read_task, reader=alone), jobs, _MAX_WAITING)

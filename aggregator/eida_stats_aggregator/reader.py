@@ -15,7 +15,7 @@ from eida_stats_aggregator import progress
 from eida_stats_aggregator.console import complain
 from eida_stats_aggregator.errors import DaskUnusable
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
-from eida_stats_aggregator.logs import bzip2, head_start
+from eida_stats_aggregator.logs import bzip2, head_start, splits
 from eida_stats_aggregator.logs.sources import STDIN, Log
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ class Reader:
             bzip2.keep_freed_memory()
             with head_start.begin(logs[0]) as begun:
                 from eida_stats_aggregator.parallel import processes  # noqa: PLC0415
+
+                splits.prepare(sum(log.size for log in logs if log.magic == bzip2.MAGIC))
             logs = [begun, *logs[1:]]
         with progress.show_progress("comparing", 2 * sum(log.size for log in logs), shown=self.shown) as advance:
             distinct, repeated = duplicates.separate_duplicates(logs, progress=advance)

@@ -37,7 +37,7 @@ class HeadStart:
 
     def __init__(self, log: Log, part: Part) -> None:
         self._part = part
-        self._rest = splits.read(log, part)
+        self._rest = splits.read(log, part, beside_threads=True)
         self._chunks: deque[bytes] = deque()
         self._is_stopped = self._is_faulty = self._is_taken = False
         self._thread = threading.Thread(target=self._unpack, daemon=True)

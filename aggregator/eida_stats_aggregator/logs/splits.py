@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from eida_statistics import compression
 from eida_statistics.errors import UnreadableLog
-from eida_stats_aggregator.logs import bzip2
+from eida_stats_aggregator.logs import bzip2, seven_zip
+from eida_stats_aggregator.logs.seven_zip import Decoder
 from eida_stats_aggregator.logs.sources import Log
 
 # Small, so that processes end at the same time: either takes about 0.1 s.
@@ -14,6 +15,8 @@ _BZIP2_BYTES = 1 << 17
 _PLAIN_BYTES = 1 << 22
 # A stream without a block, of an empty log.
 _EMPTY_BZIP2_BYTES = 14
+# With less to unpack, the decoder of 7-Zip saves less time than loading it takes.
+_WORTH_7ZIP_BYTES = 1 << 22
 
 
 class Part(NamedTuple):
@@ -42,24 +45,37 @@ def _split(number: int, log: Log, *, whole: bool) -> list[Part]:
     return [Part(number, start, min(start + step, log.size), whole=False) for start in range(0, log.size, step)]
 
 
-def read(log: Log, part: Part) -> Iterator[bytes]:
-    """Yield the content of a part of a log, unpacked.
+def prepare(packed_bytes: int) -> None:
+    """Load the fastest decoder if so much is to be unpacked in this process and those that are forked later."""
+    if packed_bytes >= _WORTH_7ZIP_BYTES:
+        seven_zip.load()
+
+
+def read(log: Log, part: Part, *, beside_threads: bool = False) -> Iterator[bytes]:
+    """Yield the content of a part of a log, unpacked. With `beside_threads`, other threads go on meanwhile.
 
     Raises:
         UnreadableLog: if it cannot be read.
         NotSplittable: if the log must be read as a whole. The content yielded until then must not be used.
     """
     begun = log.head_start.take(part) if log.head_start is not None else None
-    yield from begun or _read(log, part)
+    yield from begun or _read(log, part, None if beside_threads else seven_zip.get_decoder())
 
 
-def _read(log: Log, part: Part) -> Iterator[bytes]:
+def _read(log: Log, part: Part, decoder: Decoder | None) -> Iterator[bytes]:
     with log.open() as raw:
         if part.whole:
             yield from compression.read_chunks(raw, log.name)
             return
         if log.magic == bzip2.MAGIC:
-            chunks = bzip2.unpack(raw.fileno(), part.start, part.end, log.size, chunk_bytes=compression.CHUNK_BYTES)
+            chunks = bzip2.unpack(
+                raw.fileno(),
+                part.start,
+                part.end,
+                log.size,
+                chunk_bytes=compression.CHUNK_BYTES,
+                decoder=decoder,
+            )
         else:
             chunks = _read_plain(raw.fileno(), part, log.name)
         try:

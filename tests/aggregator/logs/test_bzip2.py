@@ -15,8 +15,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from eida_stats_aggregator.logs import bzip2
+from eida_stats_aggregator.logs import bzip2, seven_zip
 from eida_stats_aggregator.logs.bzip2 import NotSplittable
+from eida_stats_aggregator.logs.seven_zip import Decoder
 from support.stubs import make_log
 
 CHUNK = 1 << 16
@@ -25,16 +26,45 @@ BLOCK = bytes.fromhex("314159265359")
 END = bytes.fromhex("177245385090")
 
 
+MIN_BITS_AT_ONCE = bzip2._MIN_BITS_AT_ONCE
+seven_zip.load()
+DECODER = seven_zip.get_decoder()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def decode_small_blocks() -> Iterator[None]:
+    """Let the decoder of 7-Zip unpack all blocks, not only large ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bzip2, "_MIN_BITS_AT_ONCE", 0)
+        yield
+
+
 def unpack(packed: bytes, step: int, *, size: int | None = None, chunk_bytes: int = CHUNK) -> bytes:
-    """Unpack a file range by range, each of so many bytes; `size` is what the file is taken to have."""
+    """Unpack a file range by range, each of so many bytes; `size` is what the file is taken to have.
+
+    Both decoders return the same content, or refuse the file.
+    """
     size = len(packed) if size is None else size
     with tempfile.TemporaryFile(buffering=0) as file:
         file.write(packed)
-        return b"".join(
-            chunk
-            for start in range(0, size, step)
-            for chunk in bzip2.unpack(file.fileno(), start, min(start + step, size), size, chunk_bytes=chunk_bytes)
-        )
+
+        def unpack_with(decoder: Decoder | None) -> bytes:
+            return b"".join(
+                chunk
+                for start in range(0, size, step)
+                for chunk in bzip2.unpack(
+                    file.fileno(), start, min(start + step, size), size, chunk_bytes=chunk_bytes, decoder=decoder
+                )
+            )
+
+        try:
+            content = unpack_with(None)
+        except NotSplittable:
+            with pytest.raises(NotSplittable):
+                unpack_with(DECODER)
+            raise
+        assert unpack_with(DECODER) == content
+        return content
 
 
 def unpacked_or_none(packed: bytes, step: int) -> bytes | None:
@@ -138,8 +168,9 @@ def test_generated_log_is_read_completely(tmp_path: Path) -> None:
     assert unpack((tmp_path / "a.log.bz2").read_bytes(), 1000) == (tmp_path / "a.log").read_bytes()
 
 
-def test_bomb_block_needs_memory_of_a_chunk() -> None:
+def test_bomb_block_needs_memory_of_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run of one byte becomes a block of 40 bytes for 45 MB."""
+    monkeypatch.setattr(bzip2, "_MIN_BITS_AT_ONCE", MIN_BITS_AT_ONCE)
     size = 60_000_000
     packed = bz2.compress(b"\0" * size)
     assert len(packed) < 200
@@ -148,7 +179,9 @@ def test_bomb_block_needs_memory_of_a_chunk() -> None:
         tracemalloc.start()
         try:
             given = 0
-            for chunk in bzip2.unpack(file.fileno(), 0, len(packed), len(packed), chunk_bytes=CHUNK):
+            for chunk in bzip2.unpack(
+                file.fileno(), 0, len(packed), len(packed), chunk_bytes=CHUNK, decoder=DECODER
+            ):
                 assert len(chunk) <= CHUNK
                 given += len(chunk)
             peak = tracemalloc.get_traced_memory()[1]
