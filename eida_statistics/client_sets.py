@@ -78,7 +78,7 @@ class ClientSets:
     def unite(self) -> bytes:
         """Return the sketch of the clients of all groups together."""
         self.join()
-        hashes = _get_hashes(hll.sort_unique(self._pairs & _HASH_MASK))
+        hashes = _get_hashes(self._pairs)
         if not self._registers:
             return hll.encode(hashes)
         registers = [hll.compute_registers(hashes), *self._registers.values()]
@@ -142,7 +142,7 @@ class ClientSets:
     def join(self) -> None:
         """Sort what was added. Otherwise each process that is forked later would do it again."""
         if self._added:
-            self._set_pairs(hll.sort_unique(np.concatenate((self._pairs, *self._added))))
+            self._set_pairs(hll.sort_unique(np.concatenate((self._pairs, *self._added)), in_runs=True))
             self._added, self._size_added = [], 0
 
     def _set_pairs(self, pairs: NDArray[np.int64]) -> None:

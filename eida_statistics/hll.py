@@ -75,6 +75,11 @@ def encode(hashes: Iterable[int] | NDArray[np.int64]) -> bytes:
         if 0 < len(elements) <= EXPLICIT_MAX:  # most sketches by far, and too small for numpy to be worth it
             return _HEADERS[EXPLICIT_KIND] + _EXPLICIT_FORMS[len(elements)].pack(*sorted(elements))
         hashes = np.fromiter(elements, dtype=np.int64, count=len(elements))
+    if hashes.size > EXPLICIT_MAX:
+        # To sort many takes several times as long. Each register is set by another hash.
+        registers = compute_registers(hashes)
+        if np.count_nonzero(registers) > EXPLICIT_MAX:
+            return encode_registers(registers)
     distinct = sort_unique(hashes.copy())
     if distinct.size == 0:
         return EMPTY
@@ -83,12 +88,14 @@ def encode(hashes: Iterable[int] | NDArray[np.int64]) -> bytes:
     return encode_registers(compute_registers(distinct))
 
 
-def sort_unique(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+def sort_unique(numbers: NDArray[np.int64], *, in_runs: bool = False) -> NDArray[np.int64]:
     """Return the distinct numbers, sorted. The array itself is sorted, too.
+
+    If it consists of a few runs that are sorted already, as `in_runs` says, they are merged in a tenth of the time.
 
     `numpy.unique` uses a hash table, which takes ten times as long. Its first call imports `numpy.ma`.
     """
-    numbers.sort()
+    numbers.sort(kind="stable" if in_runs else None)
     is_new = np.empty(len(numbers), dtype=np.bool_)
     is_new[:1] = True
     np.not_equal(numbers[1:], numbers[:-1], out=is_new[1:])
