@@ -102,8 +102,8 @@ setup(
         "numpy>=2.0",
         "platformdirs>=4.3",
         # The decoder of 7-Zip, with which large logs are read faster. Without a wheel, they are read by libbz2.
-        "pybit7z>=1.2; sys_platform == 'linux' and platform_machine == 'x86_64' and python_version < '3.16'",
-        "pybit7z>=1.2; sys_platform == 'linux' and platform_machine == 'aarch64' and python_version < '3.16'",
+        "pybit7z>=1.2; sys_platform == 'linux' and python_version < '3.16'"
+        " and (platform_machine == 'x86_64' or platform_machine == 'aarch64')",
         "requests>=2.32",
         "rich>=13.9",
         "urllib3>=2.6.3",

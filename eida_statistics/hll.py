@@ -76,7 +76,7 @@ def encode(hashes: Iterable[int] | NDArray[np.int64]) -> bytes:
             return _HEADERS[EXPLICIT_KIND] + _EXPLICIT_FORMS[len(elements)].pack(*sorted(elements))
         hashes = np.fromiter(elements, dtype=np.int64, count=len(elements))
     if hashes.size > EXPLICIT_MAX:
-        # To sort many takes several times as long. Each register is set by another hash.
+        # To sort many takes several times as long. So many registers need at least as many distinct hashes.
         registers = compute_registers(hashes)
         if np.count_nonzero(registers) > EXPLICIT_MAX:
             return encode_registers(registers)
@@ -91,7 +91,7 @@ def encode(hashes: Iterable[int] | NDArray[np.int64]) -> bytes:
 def sort_unique(numbers: NDArray[np.int64], *, in_runs: bool = False) -> NDArray[np.int64]:
     """Return the distinct numbers, sorted. The array itself is sorted, too.
 
-    If it consists of a few runs that are sorted already, as `in_runs` says, they are merged in a tenth of the time.
+    With `in_runs`, it consists of a few runs that are sorted already, and is sorted several times as fast.
 
     `numpy.unique` uses a hash table, which takes ten times as long. Its first call imports `numpy.ma`.
     """

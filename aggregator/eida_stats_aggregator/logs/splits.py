@@ -45,14 +45,19 @@ def _split(number: int, log: Log, *, whole: bool) -> list[Part]:
     return [Part(number, start, min(start + step, log.size), whole=False) for start in range(0, log.size, step)]
 
 
-def prepare(packed_bytes: int) -> None:
-    """Load the fastest decoder if so much is to be unpacked in this process and those that are forked later."""
-    if packed_bytes >= _WORTH_7ZIP_BYTES:
+def prepare(size: int) -> None:
+    """Load the fastest decoder if it is worth it for logs of so many bytes on disk.
+
+    This process can use it, and those that are forked later.
+    """
+    if size >= _WORTH_7ZIP_BYTES:
         seven_zip.load()
 
 
 def read(log: Log, part: Part, *, beside_threads: bool = False) -> Iterator[bytes]:
-    """Yield the content of a part of a log, unpacked. With `beside_threads`, other threads go on meanwhile.
+    """Yield the content of a part of a log, unpacked.
+
+    With `beside_threads`, libbz2 unpacks it, so that other threads run meanwhile.
 
     Raises:
         UnreadableLog: if it cannot be read.

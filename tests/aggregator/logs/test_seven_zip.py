@@ -16,7 +16,7 @@ from eida_stats_aggregator import read_ahead
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.logs import bzip2, head_start, seven_zip, sources, splits
 from eida_stats_aggregator.logs.bzip2 import NotSplittable
-from eida_stats_aggregator.logs.seven_zip import DamagedStream, Decoder
+from eida_stats_aggregator.logs.seven_zip import Decoder, NotDecoded
 from eida_stats_aggregator.logs.sources import Log
 from eida_stats_aggregator.read_ahead import Task
 from eida_stats_aggregator.reader import Reader
@@ -89,7 +89,7 @@ def test_stream_is_decoded(decode: Decoder) -> None:
     ],
 )
 def test_damaged_stream_is_refused(damage: Callable[[bytes], bytes], decode: Decoder) -> None:
-    with pytest.raises(DamagedStream):
+    with pytest.raises(NotDecoded):
         decode(damage(PACKED))
 
 
@@ -105,8 +105,15 @@ def test_forked_processes_have_the_decoder() -> None:
         assert pool.map(decode_as_loaded, [PACKED] * 6) == [TEXT] * 6
 
 
-def test_missing_package_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pybit7z", None)
+@pytest.mark.parametrize(
+    "package", ["raise ImportError", "raise OSError", "1 / 0", "", "platform_lib7zip_name = 1"]
+)
+def test_unusable_package_is_no_fault(package: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "pybit7z.py").write_text(package)
+    # Restored at the end, in any case.
+    monkeypatch.setitem(sys.modules, "pybit7z", sys)
+    del sys.modules["pybit7z"]
+    monkeypatch.syspath_prepend(tmp_path)
     seven_zip.load()
     assert seven_zip.get_decoder() is None
 
@@ -117,6 +124,23 @@ def test_missing_library_is_no_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setattr("pybit7z.default_lib7zip", lambda: str(tmp_path / "lib7zip.so"))
     seven_zip.load()
     assert seven_zip.get_decoder() is None
+
+
+@pytest.mark.parametrize("fault", [RuntimeError, MemoryError])
+@pytest.mark.usefixtures("decode")
+def test_short_memory_is_reported_as_not_decoded(fault: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Extractor:
+        def __init__(self, *_: object) -> None:
+            pass
+
+        def extract(self, *_: object) -> bytes:
+            raise fault
+
+    monkeypatch.setattr(seven_zip, "_loaded", [])
+    monkeypatch.setattr("pybit7z.BitMemExtractor", Extractor)
+    seven_zip.load()
+    with pytest.raises(NotDecoded):
+        decode_as_loaded(PACKED)
 
 
 # Where it is used
@@ -138,7 +162,7 @@ def test_neighbouring_blocks_are_decoded_together(
 
 def test_decoder_that_fails_makes_the_log_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: bytes) -> bytes:
-        raise DamagedStream
+        raise NotDecoded
 
     monkeypatch.setattr(seven_zip, "_loaded", [fail])
     log = write(tmp_path / "a.log.bz2", PACKED)
