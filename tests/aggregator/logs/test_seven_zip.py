@@ -44,6 +44,12 @@ def decode() -> Decoder:
 
 
 @pytest.fixture
+def installed(decode: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a decoder that can be loaded, and is not."""
+    monkeypatch.setattr(seven_zip, "_loaded", [])
+
+
+@pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """Have a decoder that notes the content of the streams that it gets."""
     contents: list[bytes] = []
@@ -110,7 +116,7 @@ def test_forked_processes_have_the_decoder() -> None:
 )
 def test_unusable_package_is_no_fault(package: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "pybit7z.py").write_text(package)
-    # Restored at the end, in any case.
+    # So it is restored at the end, whether it was imported before or not.
     monkeypatch.setitem(sys.modules, "pybit7z", sys)
     del sys.modules["pybit7z"]
     monkeypatch.syspath_prepend(tmp_path)
@@ -118,16 +124,15 @@ def test_unusable_package_is_no_fault(package: str, monkeypatch: pytest.MonkeyPa
     assert seven_zip.get_decoder() is None
 
 
-@pytest.mark.usefixtures("decode")
+@pytest.mark.usefixtures("installed")
 def test_missing_library_is_no_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(seven_zip, "_loaded", [])
     monkeypatch.setattr("pybit7z.default_lib7zip", lambda: str(tmp_path / "lib7zip.so"))
     seven_zip.load()
     assert seven_zip.get_decoder() is None
 
 
 @pytest.mark.parametrize("fault", [RuntimeError, MemoryError])
-@pytest.mark.usefixtures("decode")
+@pytest.mark.usefixtures("installed")
 def test_short_memory_is_reported_as_not_decoded(fault: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
     class Extractor:
         def __init__(self, *_: object) -> None:
@@ -136,7 +141,6 @@ def test_short_memory_is_reported_as_not_decoded(fault: type[Exception], monkeyp
         def extract(self, *_: object) -> bytes:
             raise fault
 
-    monkeypatch.setattr(seven_zip, "_loaded", [])
     monkeypatch.setattr("pybit7z.BitMemExtractor", Extractor)
     seven_zip.load()
     with pytest.raises(NotDecoded):
@@ -183,7 +187,7 @@ def test_head_start_does_not_use_it(decoded: list[bytes], tmp_path: Path) -> Non
     assert b"".join(decoded) == rest
 
 
-@pytest.mark.usefixtures("decode")
+@pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize(("name", "jobs"), [("a.log.bz2", 1), ("a.log.bz2", 3), ("a.log.gz", 1)])
 def test_reader_loads_it_for_much_bzip2(
     name: str, jobs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -198,9 +202,8 @@ def test_reader_loads_it_for_much_bzip2(
         assert (seven_zip.get_decoder() is not None) == is_loaded
 
 
-@pytest.mark.usefixtures("decode")
+@pytest.mark.usefixtures("installed")
 def test_days_that_are_read_ahead_share_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seven_zip, "_loaded", [])
     monkeypatch.setattr(splits, "_WORTH_7ZIP_BYTES", 2000)
     path = tmp_path / "fdsnws-requests.log.2020-10-31.bz2"
     path.write_bytes(bz2.compress(encode_log(line())))
