@@ -1,8 +1,10 @@
 """Find the cells of an answer that must not be shown. See docs/PRIVACY.md for the reasons."""
 
+import heapq
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
-from itertools import chain, combinations, product
+from collections.abc import Collection, Iterator
+from itertools import chain, combinations, cycle, product
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,15 @@ from eida_stats_webservice.query.unions import count_clients
 
 # Nodes and networks.
 Networks = Collection[tuple[str, str]]
+# If more pairs are possible for each cell, sorting those that occur is faster than marking them.
+_MOST_POSSIBLE = 16
+
+
+class _Groups(NamedTuple):
+    """Cells in groups: the number of the group of each cell, and how many groups there are."""
+
+    of_cell: NDArray[np.int64]
+    number: int
 
 
 def find_suppressed(
@@ -26,9 +37,11 @@ def find_suppressed(
         return np.zeros(0, dtype=bool)
     table = _Cells(cells, minimum, restricted)
     totals = list(_list_totals(cells, query))
-    # All totals in each round, not only up to the first one that suppresses a cell.
-    while sum(table.suppress_more(*total) for total in totals):
-        pass
+    unchanged = 0
+    for total in cycle(totals):
+        unchanged = 0 if table.suppress_more(*total) else unchanged + 1
+        if unchanged == len(totals):
+            break
     return table.suppressed
 
 
@@ -57,21 +70,22 @@ class _Cells:
         for numbers in together.values():
             self._alone[numbers] = len({cells[number].node_and_network[1] for number in numbers}) == 1
         self._group = np.arange(len(cells))
-        self._size = self._clients.copy()
+        sizes = self._clients.copy()
         for numbers in self._members.values():
             self._group[numbers] = numbers[0]
-            self._size[numbers] = count_clients([cells[number] for number in numbers])
-        self.suppressed: NDArray[np.bool_] = (self._size < minimum) | self._alone
+            sizes[numbers] = count_clients([cells[number] for number in numbers])
+        self._sizes = sizes.tolist()
+        self.suppressed: NDArray[np.bool_] = (sizes < minimum) | self._alone
         self._listed = _ListedClients(cells, np.flatnonzero((self._clients < minimum) & ~self._alone), minimum)
 
-    def suppress_more(self, level: tuple[str, ...], totals: NDArray[np.intp], count: int) -> bool:
+    def suppress_more(self, level: tuple[str, ...], groups: _Groups) -> bool:
         """Suppress more cells where a total would reveal a small group, and return whether any was.
 
         Args:
             level: whether these totals are of nodes or networks.
-            totals: the number of the total to which each cell belongs.
-            count: the number of totals.
+            groups: the cells of each total.
         """
+        totals, count = groups
         # The row Other of restricted networks has no node. Totals of a network at all nodes do not include it.
         included = ~self._restricted if level == ("network",) else np.ones_like(self._restricted)
         missing = (self.suppressed | self._restricted if "node" in level else self.suppressed) & included
@@ -84,7 +98,7 @@ class _Cells:
         )
         suspect = some_missing & some_left & (most < self._minimum)
         # If the clients are not listed, all of these counts are 0, and `_suppress_more_of_total` checks each total.
-        suspect &= self._listed.count_by_total(totals, counted & suspect[totals], count) < self._minimum
+        suspect &= self._listed.count_by_total(groups, counted & suspect[totals]) < self._minimum
         if not suspect.any():
             return False
         rows = np.flatnonzero(suspect[totals] & included)
@@ -100,9 +114,12 @@ class _Cells:
         gone = rows[missing[rows]].tolist()
         if not self._listed.is_complete and self._have_enough_clients(gone):
             return False
-        left = list(dict.fromkeys(self._group[rows[~missing[rows]]].tolist()))
-        left.sort(key=lambda group: (self._size[group], self._cells[group].keys))
-        for group in left:
+        groups = dict.fromkeys(self._group[rows[~missing[rows]]].tolist())
+        left = [(self._sizes[group], self._cells[group].keys, group) for group in groups]
+        # Few are needed, so they are not sorted.
+        heapq.heapify(left)
+        while left:
+            _, _, group = heapq.heappop(left)
             members = self._members.get(group, [group])
             self.suppressed[members] = True
             gone += members
@@ -137,26 +154,23 @@ class _ListedClients:
         distinct, self._clients = np.unique(hashes, return_inverse=True)
         self._distinct = max(len(distinct), 1)
 
-    def count_by_total(self, totals: NDArray[np.intp], counted: NDArray[np.bool_], count: int) -> NDArray[np.intp]:
+    def count_by_total(self, groups: _Groups, counted: NDArray[np.bool_]) -> NDArray[np.intp]:
         """Return the number of distinct clients of some cells for each total; 0 for all unless `is_complete`.
 
         Args:
-            totals: the number of the total to which each cell belongs.
+            groups: the cells of each total.
             counted: whether each cell counts.
-            count: the number of totals.
         """
         chosen = counted[self._cells]
-        pairs = totals[self._cells[chosen]] * self._distinct + self._clients[chosen]
-        return np.bincount(hll.sort_unique(pairs) // self._distinct, minlength=count)
+        pairs = groups.of_cell[self._cells[chosen]] * self._distinct + self._clients[chosen]
+        return np.bincount(hll.sort_unique(pairs) // self._distinct, minlength=groups.number)
 
 
-def _list_totals(
-    cells: list[Statistic], query: StatisticsQuery
-) -> Iterator[tuple[tuple[str, ...], NDArray[np.intp], int]]:
-    """Yield the totals that clients can ask for: their level, the total of each cell, and the number of totals."""
+def _list_totals(cells: list[Statistic], query: StatisticsQuery) -> Iterator[tuple[tuple[str, ...], _Groups]]:
+    """Yield the totals that clients can ask for: their level, and the cells of each total."""
     grains = [grain.characters for grain in query.cube.grains]
     characters = 0 if query.grain is None else query.grain.characters
-    dates = [*(count for count in sorted(grains) if count <= characters), 0]
+    dates = [*(length for length in sorted(grains) if length <= characters), 0]
     levels: list[tuple[str, ...]] = [()]
     if query.divides_by("node"):
         levels.append(("node",))
@@ -164,25 +178,40 @@ def _list_totals(
         levels += [("node", "network"), ("network",)]
     details = sorted(query.details - query.date_details)
     subsets = list(chain.from_iterable(combinations(details, count) for count in range(len(details), -1, -1)))
-    columns = dict(zip(query.cube.keys, zip(*(cell.keys for cell in cells), strict=True), strict=True))
-    codes = {name: _number(columns[name]) for name in {"node", "network", *details}}
-    of_date = {count: _number(date[:count] for date in columns["date"]) for count in dates}
+    keys = [cell.keys for cell in cells]
+    by_name = {name: _group_by(keys, query.cube.keys.index(name)) for name in {"node", "network", *details}}
+    by_date = {length: _group_by(keys, query.cube.keys.index("date"), length) for length in dates}
     for level, subset, date in product(levels, subsets, dates):
         # All totals by node and date are public, so nothing can be suppressed in longer times.
         if date < characters and "network" not in level and not subset:
             continue
-        combined = of_date[date]
+        groups = by_date[date]
         for name in (*level, *subset):
-            combined = combined * (int(codes[name].max(initial=0)) + 1) + codes[name]
-        found, totals = np.unique(combined, return_inverse=True)
-        yield level, totals, len(found)
+            groups = _divide(groups, by_name[name])
+        yield level, groups
 
 
-def _number(values: Iterable[str]) -> NDArray[np.int64]:
-    """Return a number for each value, the same one for equal values."""
+def _group_by(keys: list[Key], number: int, characters: int | None = None) -> _Groups:
+    """Return the cells with the same value of one key, or the same first characters of it."""
+    values = [key[number] for key in keys]
     # numpy would sort all of the texts.
-    numbers: dict[str, int] = {}
-    return np.array([numbers.setdefault(value, len(numbers)) for value in values], dtype=np.int64)
+    beginnings = {value: value[:characters] for value in dict.fromkeys(values)}
+    numbers = {beginning: number for number, beginning in enumerate(dict.fromkeys(beginnings.values()))}
+    of_value = {value: numbers[beginning] for value, beginning in beginnings.items()}
+    return _Groups(np.fromiter(map(of_value.__getitem__, values), np.int64, len(values)), len(numbers))
+
+
+def _divide(groups: _Groups, others: _Groups) -> _Groups:
+    """Return the cells that are in the same group of both."""
+    pairs = groups.of_cell * others.number + others.of_cell
+    possible = groups.number * others.number
+    if possible > _MOST_POSSIBLE * len(pairs):
+        found, numbers = np.unique(pairs, return_inverse=True)
+        return _Groups(numbers, len(found))
+    occurs = np.zeros(possible, dtype=bool)
+    occurs[pairs] = True
+    numbers = np.cumsum(occurs) - 1
+    return _Groups(numbers[pairs], int(numbers[-1]) + 1)
 
 
 def _has_clients(parts: list[Statistic], minimum: int) -> bool:
