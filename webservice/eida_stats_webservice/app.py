@@ -28,7 +28,9 @@ from eida_stats_webservice.payloads.intake import PayloadIntake
 from eida_stats_webservice.payloads.repository import PayloadRepository
 from eida_stats_webservice.query import routes as query
 from eida_stats_webservice.query.decisions import Decisions
+from eida_stats_webservice.query.renewal import Renewal
 from eida_stats_webservice.query.repository import StatisticsRepository
+from eida_stats_webservice.query.usage import Usage
 from eida_stats_webservice.registry import routes as registry
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.reports import routes as reports
@@ -42,7 +44,16 @@ from eida_stats_webservice.ringserver.raw_logs.store import RawLogStore
 from eida_stats_webservice.ringserver.repository import RingserverRepository
 from eida_stats_webservice.ringserver.submit import FORM as RINGSERVER_FORM
 from eida_stats_webservice.usage import routes as usage
-from eida_stats_webservice.web import api_docs, headers, health, hooks, metrics, problem_details, rate_limit
+from eida_stats_webservice.web import (
+    api_docs,
+    background,
+    headers,
+    health,
+    hooks,
+    metrics,
+    problem_details,
+    rate_limit,
+)
 from eida_stats_webservice.web.body import Budget
 from eida_stats_webservice.web.concurrency import ConcurrencyLimit
 from eida_stats_webservice.web.route_options import match_open_paths
@@ -172,6 +183,9 @@ def create_app(config: Config | None = None) -> Flask:
     ):
         app.register_blueprint(blueprint, url_prefix=config.url_prefix or None)
     CORS(app, resources={match_open_paths(app): _CORS})
+    if config.privacy.min_clients:
+        public = Usage(statistics, nodes, config.privacy, decisions=decisions)
+        background.register(app, Renewal(public, decisions).start)
     hooks.contain_failures(app)
     return app
 

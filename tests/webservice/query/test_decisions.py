@@ -47,11 +47,13 @@ class Keeper:
     def makes_again(self, first_open: datetime.date = NOVEMBER) -> bool:
         before = self._made
         with self._store.statistics.snapshot() as statistics:
-            found = self._decisions.at(statistics, first_open)("decision", int, self._make)
+            version = statistics.find_version_before(first_open)
+            source = Usage(statistics, self._store.registry, PrivacySettings(2, 0, 3))
+            found = self._decisions.at(version, source)("decision", int, self._make)
         assert found == self._made
         return self._made > before
 
-    def _make(self) -> int:
+    def _make(self, _source: Usage) -> int:
         self._made += 1
         return self._made
 

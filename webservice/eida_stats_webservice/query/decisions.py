@@ -3,10 +3,56 @@
 They depend on closed months, nodes and networks only, so they outlive payloads that have only open months.
 """
 
-import datetime
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from eida_stats_webservice.query.answer_cache import AnswerCache, FindAnswer
-from eida_stats_webservice.query.repository import StatisticsRepository
+from eida_stats_webservice.query.answer_cache import AnswerCache
+from eida_stats_webservice.query.model import DataVersion
+
+if TYPE_CHECKING:
+    from eida_stats_webservice.query.usage import Usage
+
+_Made = TypeVar("_Made")
+
+# A page needs a few. Each takes up to a second of a core.
+_MAX_REMEMBERED = 16
+
+
+class FindDecision(Protocol):
+    """Returns a decision about one version of the data: the one that was kept, or a new one."""
+
+    def __call__(self, key: Hashable, kind: type[_Made], make: Callable[["Usage"], _Made], /) -> _Made:
+        """Return a decision.
+
+        Args:
+            key: all on which the decision depends besides the data.
+            kind: the type of the decision.
+            make: returns the decision from a source of the data. It must not refer to one itself.
+        """
+
+
+@dataclass(frozen=True)
+class Used:
+    """A decision that a query has used.
+
+    Attributes:
+        key: all on which it depends besides the data.
+        kind: its type.
+        make: returns it from a source of the data.
+        version: the version of the data for which it was last made.
+        at: the time of the last query, in seconds of the monotonic clock.
+    """
+
+    key: Hashable
+    kind: type[Any]
+    make: Callable[["Usage"], Any]
+    version: DataVersion
+    at: float
 
 
 class Decisions:
@@ -14,16 +60,57 @@ class Decisions:
 
     def __init__(self) -> None:
         self._kept = AnswerCache()
+        self._state = threading.Condition()
+        self._under_way: set[tuple[DataVersion, Hashable]] = set()
+        self._used: OrderedDict[Hashable, Used] = OrderedDict()
 
     def __len__(self) -> int:
         """Return the number of decisions."""
         return len(self._kept)
 
-    def at(self, statistics: StatisticsRepository, first_open: datetime.date) -> FindAnswer:
-        """Return a function that finds or makes decisions.
+    def at(self, version: DataVersion, source: "Usage", *, by_query: bool = True) -> FindDecision:
+        """Return a function that finds decisions about a version of the data, or makes them.
 
         Args:
-            statistics: the statistics of a snapshot.
-            first_open: the first open month.
+            version: the version.
+            source: a source of the data in this version.
+            by_query: whether a query uses the decisions.
         """
-        return self._kept.at(statistics.find_version_before(first_open))
+        find_or_make = self._kept.at(version)
+
+        def find(key: Hashable, kind: type[_Made], make: Callable[["Usage"], _Made], /) -> _Made:
+            self._note(Used(key, kind, make, version, time.monotonic()), by_query=by_query)
+            with self._enter(version, key):
+                return find_or_make(key, kind, lambda: make(source))
+
+        return find
+
+    def list_used(self, seconds: float) -> list[Used]:
+        """Return the decisions that queries have used in the last seconds, the last one first."""
+        since = time.monotonic() - seconds
+        with self._state:
+            return [used for used in reversed(self._used.values()) if used.at >= since]
+
+    def _note(self, used: Used, *, by_query: bool) -> None:
+        with self._state:
+            before = self._used.get(used.key)
+            if by_query:
+                self._used[used.key] = used
+                self._used.move_to_end(used.key)
+            elif before is not None:
+                self._used[used.key] = replace(before, version=used.version)
+            if len(self._used) > _MAX_REMEMBERED:
+                self._used.popitem(last=False)
+
+    @contextmanager
+    def _enter(self, version: DataVersion, key: Hashable) -> Iterator[None]:
+        """Wait until no other thread makes the same decision, and let none do so in the context."""
+        with self._state:
+            self._state.wait_for(lambda: (version, key) not in self._under_way)
+            self._under_way.add((version, key))
+        try:
+            yield
+        finally:
+            with self._state:
+                self._under_way.discard((version, key))
+                self._state.notify_all()

@@ -12,12 +12,11 @@ from eida_stats_webservice.errors import BadParameter, ForbiddenNetwork, Restric
 from eida_stats_webservice.query import closed_months, sketch_disclosure, suppression
 from eida_stats_webservice.query.answer_cache import FindAnswer, make_answer
 from eida_stats_webservice.query.cube import ALL, Cube
-from eida_stats_webservice.query.decisions import Decisions
-from eida_stats_webservice.query.model import Key, Statistic, StatisticsQuery, matches
+from eida_stats_webservice.query.decisions import Decisions, FindDecision, Used
+from eida_stats_webservice.query.model import DataVersion, Key, Statistic, StatisticsQuery, matches
 from eida_stats_webservice.query.order import sort_and_limit
 from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.query.sketch_disclosure import Disclosure
-from eida_stats_webservice.query.small_groups import Networks
 from eida_stats_webservice.query.suppression import Cells, SuppressedKeys
 from eida_stats_webservice.query.unions import roll_up
 from eida_stats_webservice.registry.models import PUBLIC, NetworkRecord, Viewer
@@ -52,6 +51,8 @@ class Usage:
         self._settings = settings
         self._find_answer = find_answer
         self._decisions = decisions
+        # Those of a snapshot.
+        self._find_decision: FindDecision | None = None
 
     def check_kept(self, query: StatisticsQuery) -> None:
         """Check that the sums of all days of a query are kept.
@@ -106,7 +107,7 @@ class Usage:
     ) -> Generator[Statistic]:
         """Return the rows of a public answer, without small groups of clients if MIN_CLIENTS is set."""
         rows = self._find_public(query, today, sketches=sketches, policies=sketches)
-        first_open = closed_months.find_first_open_month(today, self._settings.closed_after_days)
+        first_open = self._find_first_open_month(today)
         return self._disclose(rows, query, first_open, is_public=True) if sketches else rows
 
     def find_public(self, query: StatisticsQuery, today: datetime.date) -> list[Statistic]:
@@ -141,7 +142,7 @@ class Usage:
         self, query: StatisticsQuery, today: datetime.date, *, sketches: bool, policies: bool
     ) -> Generator[Statistic]:
         if self.suppresses(query):
-            first_open = closed_months.find_first_open_month(today, self._settings.closed_after_days)
+            first_open = self._find_first_open_month(today)
             return self._suppress(query, first_open, policies=policies)
         return self._statistics.query(query, PUBLIC, sketches=sketches, policies=policies)
 
@@ -150,7 +151,7 @@ class Usage:
     ) -> Generator[Statistic]:
         """Return the rows of an answer to the holder of a token."""
         rows = self._statistics.query(query, viewer, sketches=sketches, policies=sketches)
-        first_open = closed_months.find_first_open_month(today, self._settings.closed_after_days)
+        first_open = self._find_first_open_month(today)
         return self._disclose(rows, query, first_open, is_public=False) if sketches else rows
 
     def suppresses(self, query: StatisticsQuery) -> bool:
@@ -162,69 +163,69 @@ class Usage:
     ) -> Generator[Statistic]:
         """Yield the rows of closed months, and all of the open months in rows Other."""
         total = suppression.make_total(query)
-        with self._open_snapshot(first_open) as (source, find_decision):
-            cells = source._find_cells(query, first_open, find_decision, policies=policies)
-            total_cells = (
-                None if total is None else source._find_cells(total, first_open, find_decision, policies=False)
-            )
+        with self._open_snapshot(first_open) as source:
+            cells = source._find_cells(query, first_open, policies=policies)
+            total_cells = None if total is None else source._find_cells(total, first_open, policies=False)
             open_totals = source._find_open_totals(query, first_open)
         rows = suppression.merge_small(cells, query, open_totals, total_cells)
         yield from sort_and_limit(suppression.unite_nodes(rows) if query.merge_nodes else rows, query)
 
     @contextmanager
-    def _open_snapshot(self, first_open: datetime.date) -> Iterator[tuple["Usage", FindAnswer | None]]:
-        """Yield the same for one state of the database, and a function that finds its decisions, if any."""
+    def _open_snapshot(self, first_open: datetime.date, *, by_query: bool = True) -> Iterator["Usage"]:
+        """Yield the same for one state of the database, with the decisions about it, if any are kept."""
         with self._statistics.snapshot() as statistics:
             registry = self._registry.read_from(statistics.connection)
-            find_decision = None if self._decisions is None else self._decisions.at(statistics, first_open)
-            yield Usage(statistics, registry, self._settings, self._find_answer), find_decision
+            source = Usage(statistics, registry, self._settings, self._find_answer)
+            if self._decisions is not None:
+                version = statistics.find_version_before(first_open)
+                source._find_decision = self._decisions.at(version, source, by_query=by_query)
+            yield source
 
-    def _find_cells(
-        self,
-        query: StatisticsQuery,
-        first_open: datetime.date,
-        find_decision: FindAnswer | None,
-        *,
-        policies: bool,
-    ) -> Cells:
+    def find_version_of_decisions(self, today: datetime.date) -> DataVersion:
+        """Return the version of the data on which decisions depend."""
+        return self._statistics.find_version_before(self._find_first_open_month(today))
+
+    def make_decision(self, used: Used, today: datetime.date) -> None:
+        """Make a decision about the present state of the database, unless it is kept."""
+        with self._open_snapshot(self._find_first_open_month(today), by_query=False) as source:
+            if source._find_decision is not None:
+                source._find_decision(used.key, used.kind, used.make)
+
+    def _find_first_open_month(self, today: datetime.date) -> datetime.date:
+        return closed_months.find_first_open_month(today, self._settings.closed_after_days)
+
+    def _find_cells(self, query: StatisticsQuery, first_open: datetime.date, *, policies: bool) -> Cells:
         """Return the cells of closed months which the filters of a query select, or all of them.
 
         All of them decide which ones are suppressed.
         """
         closed = closed_months.keep_closed_months(query, first_open)
         unfiltered = suppression.without_filters(closed)
-        restricted = self._list_restricted() if unfiltered.divides_by("network") else set()
-
-        if find_decision is None or not closed.filtered:
+        if self._find_decision is None or not closed.filtered:
             key = unfiltered.identity, self._settings.min_clients, policies
-            return self._find_answer(key, Cells, lambda: self._decide(unfiltered, restricted, policies=policies))
-        keys = self._find_suppressed_cells(unfiltered, restricted, find_decision)
+            return self._find_answer(key, Cells, lambda: self._decide(unfiltered, policies=policies))
+        keys = self._find_suppressed_cells(unfiltered)
         filtered = msgspec.structs.replace(unfiltered, filters=closed.filters)
         rows = self._statistics.query_cells(filtered, policies=policies)
+        restricted = self._list_restricted(unfiltered)
         return suppression.select_cells(rows, keys.select_suppressed(_get_networks(closed)), restricted)
 
     def _decide(
-        self,
-        query: StatisticsQuery,
-        restricted: Networks,
-        *,
-        policies: bool = False,
-        sketches_below: int | None = None,
+        self, query: StatisticsQuery, *, policies: bool = False, sketches_below: int | None = None
     ) -> Cells:
         """Return the cells of a query without filters, and which of them are suppressed."""
         rows = self._statistics.query_cells(query, policies=policies, sketches_below=sketches_below)
-        return suppression.find_cells(rows, self._settings.min_clients, query, restricted)
+        return suppression.find_cells(rows, self._settings.min_clients, query, self._list_restricted(query))
 
-    def _find_suppressed_cells(
-        self, query: StatisticsQuery, restricted: Networks, find_decision: FindAnswer
-    ) -> SuppressedKeys:
+    def _find_suppressed_cells(self, query: StatisticsQuery) -> SuppressedKeys:
         """Return the keys of the suppressed cells of a query without filters, as kept or by a new decision."""
-        minimum = self._settings.min_clients
-        return find_decision(
-            query.identity,
-            SuppressedKeys,
-            lambda: self._decide(query, restricted, sketches_below=minimum).list_suppressed(),
-        )
+
+        def make(source: Usage) -> SuppressedKeys:
+            return source._decide(query, sketches_below=source._settings.min_clients).list_suppressed()
+
+        if self._find_decision is None:
+            return make(self)
+        return self._find_decision(query.identity, SuppressedKeys, make)
 
     def _find_open_totals(self, query: StatisticsQuery, first_open: datetime.date) -> list[Statistic]:
         totals = closed_months.make_open_totals(query, first_open)
@@ -235,16 +236,17 @@ class Usage:
     ) -> Generator[Statistic]:
         """Yield rows with the sketches that the client may have."""
         closed = closed_months.keep_closed_months(query, first_open)
-        finest = sketch_disclosure.make_finest(closed)
         suppressed: Collection[Key] = ()
         first_cell_day = None
         if self._settings.min_clients:
-            suppressed, first_cell_day = self._find_suppressed_keys(closed, finest, first_open, is_public=is_public)
+            with self._open_snapshot(first_open) as source:
+                suppressed = source._find_suppressed_keys(closed, is_public=is_public)
+                _, first_cell_day = source._find_finest(closed)
         disclosure = Disclosure(
             min_clients=self._settings.min_clients,
             min_sketch_clients=self._settings.min_sketch_clients,
             first_open_month=first_open,
-            start=finest.start,
+            start=sketch_disclosure.make_finest(closed).start,
             suppressed=suppressed,
             first_cell_day=first_cell_day,
             is_public=is_public,
@@ -253,42 +255,52 @@ class Usage:
             for row in rows:
                 yield sketch_disclosure.disclose(row, disclosure)
 
-    def _find_suppressed_keys(
-        self, closed: StatisticsQuery, finest: StatisticsQuery, first_open: datetime.date, *, is_public: bool
-    ) -> tuple[set[Key], datetime.date | None]:
-        """Return the keys of the rows in which a cell is suppressed, and the first day whose cells are kept.
+    def _find_suppressed_keys(self, closed: StatisticsQuery, *, is_public: bool) -> set[Key]:
+        """Return the keys of the rows in which a cell is suppressed.
 
         The query is about closed months. Open ones are recognised without their cells, and so are networks that the
         holder of a token may not see.
         """
-        with self._open_snapshot(first_open) as (source, find_decision):
-            restricted = source._list_restricted()
-            first_day = source._statistics.find_first_day(finest)
-            if first_day is not None:
-                # Earlier cells count no more, whether they are deleted yet or not.
-                finest = msgspec.structs.replace(finest, start=max(finest.start, first_day))
+        if self._find_decision is None or not is_public:
+            return self._decide_about_rows(closed, is_public=is_public)
+        # Many queries name different networks or countries, so one decision about all cells serves them. Other
+        # queries are few, and most need no costly search. Cells of hours are too many to keep.
+        is_shared = closed.filtered and not sketch_disclosure.make_finest(closed).is_daily
 
-            def find() -> set[Key]:
-                minimum = self._settings.min_clients
-                cells = source._statistics.query_cells(finest, sketches_below=minimum)
-                return sketch_disclosure.find_suppressed_keys(
-                    cells, minimum, closed, restricted if is_public else ()
-                )
+        def make(source: Usage) -> set[Key]:
+            if is_shared:
+                return source._select_suppressed_keys(closed)
+            return source._decide_about_rows(closed, is_public=True)
 
-            if find_decision is None or not is_public:
-                return find(), first_day
+        return self._find_decision(("sketches", closed.identity), set[Key], make)
 
-            def select() -> set[Key]:
-                cells = source._find_suppressed_cells(finest, restricted, find_decision)
-                withheld = cells.select_withheld(_get_networks(closed))
-                return sketch_disclosure.list_answer_keys(withheld, closed, restricted)
+    def _select_suppressed_keys(self, closed: StatisticsQuery) -> set[Key]:
+        """Return the keys of the rows in which a cell is suppressed, by the decision about all cells."""
+        finest, _ = self._find_finest(closed)
+        withheld = self._find_suppressed_cells(finest).select_withheld(_get_networks(closed))
+        return sketch_disclosure.list_answer_keys(withheld, closed, self._list_restricted(finest))
 
-            # Many queries name different networks or countries, so one decision about all cells serves them. Other
-            # queries are few, and most need no costly search. Cells of hours are too many to keep.
-            is_shared = closed.filtered and not finest.is_daily
-            return find_decision(("sketches", closed.identity), set[Key], select if is_shared else find), first_day
+    def _decide_about_rows(self, closed: StatisticsQuery, *, is_public: bool) -> set[Key]:
+        """Return the keys of the rows in which a cell is suppressed, by a decision for this query alone."""
+        finest, _ = self._find_finest(closed)
+        minimum = self._settings.min_clients
+        cells = self._statistics.query_cells(finest, sketches_below=minimum)
+        restricted = self._list_restricted(finest) if is_public else ()
+        return sketch_disclosure.find_suppressed_keys(cells, minimum, closed, restricted)
 
-    def _list_restricted(self) -> set[tuple[str, str]]:
+    def _find_finest(self, closed: StatisticsQuery) -> tuple[StatisticsQuery, datetime.date | None]:
+        """Return the query for the cells of the rows of another one, and the first day whose cells are kept."""
+        finest = sketch_disclosure.make_finest(closed)
+        first_day = self._statistics.find_first_day(finest)
+        if first_day is not None:
+            # Earlier cells count no more, whether they are deleted yet or not.
+            finest = msgspec.structs.replace(finest, start=max(finest.start, first_day))
+        return finest, first_day
+
+    def _list_restricted(self, query: StatisticsQuery) -> set[tuple[str, str]]:
+        """Return the restricted networks, if the query divides by networks."""
+        if not query.divides_by("network"):
+            return set()
         return {(network.node, network.name) for network in self._registry.list_networks() if network.restricted}
 
     def _check_nodes(self, query: StatisticsQuery) -> None:

@@ -7,10 +7,12 @@ import re
 import shutil
 from typing import TYPE_CHECKING
 
+from eida_stats_webservice.web import background
 from eida_stats_webservice.web.metrics_directory import METRICS_VARIABLE, is_directory_ours, make_metrics_directory
 
 if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter
+    from gunicorn.workers.base import Worker
 
 bind = "127.0.0.1:8000"
 worker_class = "eida_stats_webservice.server.worker.Worker"
@@ -44,6 +46,11 @@ def on_starting(arbiter: "Arbiter") -> None:
     importlib.import_module("eida_stats_webservice.app")
     # gunicorn logs the requests that it refuses. Remove their addresses.
     logging.getLogger("gunicorn.error").addFilter(_remove_address)
+
+
+def post_worker_init(worker: "Worker") -> None:
+    """Start what the application does between requests."""
+    background.start_all(worker.wsgi)
 
 
 def _remove_address(record: logging.LogRecord) -> bool:
