@@ -84,6 +84,14 @@ def test_answers_of_another_version_are_dropped() -> None:
     assert not is_kept(cache, "a", VERSION)
 
 
+def test_late_answer_drops_no_newer_ones() -> None:
+    cache = AnswerCache()
+    find_old = cache.at(VERSION)
+    assert not is_kept(cache, "a", NEXT)
+    assert find_old("b", bytes, Maker()) == KIB
+    assert is_kept(cache, "a", NEXT)
+
+
 def test_threads_share_answers() -> None:
     cache = AnswerCache(8, 20_000)
 

@@ -1,8 +1,7 @@
 """Decisions are made again in the background after a change, so that no query waits for them."""
 
 import datetime
-import threading
-import time
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,13 @@ import requests
 
 from eida_stats_webservice.config import PrivacySettings
 from eida_stats_webservice.dataselect.cube import DATASELECT
+from eida_stats_webservice.errors import DatabaseTooSlow
 from eida_stats_webservice.query import suppression
 from eida_stats_webservice.query.decisions import Decisions
 from eida_stats_webservice.query.model import DataVersion, StatisticsQuery
 from eida_stats_webservice.query.renewal import Renewal
 from eida_stats_webservice.query.small_groups import find_suppressed
+from eida_stats_webservice.query.suppression import SuppressedKeys
 from eida_stats_webservice.query.usage import Usage
 from support.node_client import make_node
 from support.payloads import payload, row, sketch
@@ -157,67 +158,51 @@ def test_the_latest_decisions_are_remembered(answers: Answers, store: Store) -> 
 
 
 @ON_ONE_STORE
-def test_threads_wait_for_the_same_decision(store: Store) -> None:
-    decisions = Decisions()
-    source = Usage(store.statistics, store.registry, PrivacySettings(2, 0, 3))
-    begun, may_end = threading.Event(), threading.Event()
-    made: list[int] = []
+def test_failed_renewal_is_left_to_a_query(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = answers.query(BY_NETWORK)
+    answers.change()
+    answers.renew()
+    with monkeypatch.context() as patch:
 
-    def make(_source: Usage) -> int:
-        made.append(1)
-        begun.set()
-        assert may_end.wait(30)
-        return 3
+        def fail(*_: Any) -> Any:
+            raise DatabaseTooSlow
 
-    def find() -> None:
-        assert decisions.at(make_version(), source)("key", int, make) == 3
-
-    threads = [threading.Thread(target=find) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    assert begun.wait(30)
-    # Others need not wait.
-    assert decisions.at(make_version(), source)("other", int, lambda _: 4) == 4
-    assert decisions.at(make_version(2), source)("key", int, lambda _: 5) == 5
-    may_end.set()
-    for thread in threads:
-        thread.join()
+        patch.setattr(suppression, "find_suppressed", fail)
+        # Each decision is tried once.
+        for _ in range(made):
+            with pytest.raises(DatabaseTooSlow):
+                answers.renewal.renew()
+        answers.renewal.renew()
+    assert answers.renew() == 0
+    assert answers.query(BY_NETWORK) == made
 
 
 @ON_ONE_STORE
-def test_a_failed_decision_keeps_nobody_waiting(store: Store) -> None:
-    decisions = Decisions()
-    find = decisions.at(make_version(), Usage(store.statistics, store.registry, PrivacySettings(2, 0, 3)))
-
-    def fail(_source: Usage) -> int:
-        raise LookupError("no decision")
-
-    with pytest.raises(LookupError):
-        find("key", int, fail)
-    assert find("key", int, lambda _: 3) == 3
+def test_nothing_of_a_query_stays_in_memory(answers: Answers) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        answers.query(BY_NETWORK, sketches=True)
+        assert not [one for one in gc.get_objects() if isinstance(one, SuppressedKeys)]
+    finally:
+        gc.enable()
 
 
 @ON_POSTGRESQL
 def test_service_renews_decisions_by_itself(store: Store, service_uri: str, tmp_path: Path) -> None:
     rows = [row(month="2025-10-01", network=network, clients=sketch((1, 2, 3))) for network in ("FR", "GE")]
     store.dataselect.ingest(make_node(store, "GFZ")[0], payload(*rows, days_coverage=["2025-10-01"]))
-
-    def count_reads() -> int:
-        with store.database.transaction() as connection:
-            cursor = connection.cursor()
-            cursor.execute(
-                "SELECT seq_scan + idx_scan FROM pg_stat_user_tables"
-                " WHERE relname = 'dataselect_stats_by_network_country'"
-            )
-            ((reads,),) = cursor.fetchall()
-        return int(reads)
-
+    table = "dataselect_stats_by_network_country"
     with Service(service_uri, tmp_path, workers=1, MIN_CLIENTS="2") as service:
         query = "start=2025-10&end=2025-10&network=GE&details=country"
         requests.get(f"{service.url}/dataselect/public?{query}", timeout=30).raise_for_status()
-        # PostgreSQL counts once a second.
-        wait_for(lambda: count_reads() > 0)
-        time.sleep(1.5)
-        before = count_reads()
-        store.registry.set_network_policy("GFZ", "FR", inverted=True)
-        wait_for(lambda: count_reads() > before)
+        with store.database.transaction(write=True) as connection:
+            cursor = connection.cursor()
+            cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+            store.registry.set_network_policy("GFZ", "FR", inverted=True)
+
+            def is_read() -> bool:
+                cursor.execute(f"SELECT 1 FROM pg_locks WHERE NOT granted AND relation = '{table}'::regclass")
+                return bool(cursor.fetchall())
+
+            wait_for(is_read)

@@ -68,8 +68,14 @@ class AnswerCache:
     def at(self, version: DataVersion) -> FindAnswer:
         """Return a function that finds or makes answers of a version, which all come from one snapshot.
 
-        It decodes each answer once, so it should not live longer than a request.
+        It decodes each answer once, so it should not live longer than a request. Answers of the version before are
+        dropped, also those that are made later.
         """
+        with self._lock:
+            if version != self._version:
+                self._version = version
+                self._answers.clear()
+                self._bytes = 0
         decoded: dict[Hashable, Any] = {}
 
         def find_or_make(key: Hashable, kind: type[_Answer], make: Callable[[], _Answer], /) -> _Answer:
@@ -103,9 +109,7 @@ class AnswerCache:
             return
         with self._lock:
             if version != self._version:
-                self._version = version
-                self._answers.clear()
-                self._bytes = 0
+                return
             self._bytes += len(answer) - len(self._answers.pop(key, b""))
             self._answers[key] = answer
             while len(self._answers) > self._max_answers or self._bytes > self._max_bytes:

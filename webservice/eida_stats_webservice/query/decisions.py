@@ -6,8 +6,7 @@ They depend on closed months, nodes and networks only, so they outlive payloads 
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -44,7 +43,7 @@ class Used:
         key: all on which it depends besides the data.
         kind: its type.
         make: returns it from a source of the data.
-        version: the version of the data for which it was last made.
+        version: the version of the data for which it was last made, or could not be.
         at: the time of the last query, in seconds of the monotonic clock.
     """
 
@@ -60,8 +59,7 @@ class Decisions:
 
     def __init__(self) -> None:
         self._kept = AnswerCache()
-        self._state = threading.Condition()
-        self._under_way: set[tuple[DataVersion, Hashable]] = set()
+        self._lock = threading.Lock()
         self._used: OrderedDict[Hashable, Used] = OrderedDict()
 
     def __len__(self) -> int:
@@ -80,19 +78,18 @@ class Decisions:
 
         def find(key: Hashable, kind: type[_Made], make: Callable[["Usage"], _Made], /) -> _Made:
             self._note(Used(key, kind, make, version, time.monotonic()), by_query=by_query)
-            with self._enter(version, key):
-                return find_or_make(key, kind, lambda: make(source))
+            return find_or_make(key, kind, lambda: make(source))
 
         return find
 
     def list_used(self, seconds: float) -> list[Used]:
         """Return the decisions that queries have used in the last seconds, the last one first."""
         since = time.monotonic() - seconds
-        with self._state:
+        with self._lock:
             return [used for used in reversed(self._used.values()) if used.at >= since]
 
     def _note(self, used: Used, *, by_query: bool) -> None:
-        with self._state:
+        with self._lock:
             before = self._used.get(used.key)
             if by_query:
                 self._used[used.key] = used
@@ -101,16 +98,3 @@ class Decisions:
                 self._used[used.key] = replace(before, version=used.version)
             if len(self._used) > _MAX_REMEMBERED:
                 self._used.popitem(last=False)
-
-    @contextmanager
-    def _enter(self, version: DataVersion, key: Hashable) -> Iterator[None]:
-        """Wait until no other thread makes the same decision, and let none do so in the context."""
-        with self._state:
-            self._state.wait_for(lambda: (version, key) not in self._under_way)
-            self._under_way.add((version, key))
-        try:
-            yield
-        finally:
-            with self._state:
-                self._under_way.discard((version, key))
-                self._state.notify_all()

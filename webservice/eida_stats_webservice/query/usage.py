@@ -179,7 +179,11 @@ class Usage:
             if self._decisions is not None:
                 version = statistics.find_version_before(first_open)
                 source._find_decision = self._decisions.at(version, source, by_query=by_query)
-            yield source
+            try:
+                yield source
+            finally:
+                # It refers to the source, which would stay in memory until garbage is collected.
+                source._find_decision = None
 
     def find_version_of_decisions(self, today: datetime.date) -> DataVersion:
         """Return the version of the data on which decisions depend."""
