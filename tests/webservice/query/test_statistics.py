@@ -195,7 +195,7 @@ def test_cells_are_rows_of_all_networks(store: Store, sent: list[Sent]) -> None:
         for one in store.statistics.query_cells(question, sketches_below=minimum):
             needed = one.clients < minimum or one.node_and_network in HIDDEN
             assert one.has_withheld == (one.node_and_network in HIDDEN)
-            whole = cells[one.keys]
+            whole = msgspec.structs.replace(cells[one.keys], measures=())
             assert one == (whole if needed else msgspec.structs.replace(whole, hll_clients=None))
             compared += needed
     assert compared

@@ -102,7 +102,8 @@ class Statistic(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         keys: the date and the dimensions, in the order of the cube's keys.
-        measures: the sums, in the order of the cube's measures; None if the table lacks one.
+        measures: the sums, in the order of the cube's measures; None if the table lacks one. Empty in rows that are
+            only for decisions about small groups.
         clients: the estimate of distinct clients, rounded up.
         hll_clients: the sketch of the clients, if it was selected.
         visible: whether the client of the service may see any network of the row.

@@ -93,7 +93,7 @@ class StatisticsRepository:
             DatabaseTooSlow: if the first rows, or further ones, take too long.
         """
         sql, parameters = self.prepare(query, viewer, sketches=sketches, policies=policies)
-        yield from self._stream(query.cube, sql, parameters)
+        yield from self._stream(query.cube, sql, parameters, len(query.cube.measures))
 
     def query_cells(
         self, query: StatisticsQuery, *, policies: bool = False, sketches_below: int | None = None
@@ -106,7 +106,7 @@ class StatisticsRepository:
             query: the query; its limit does not count.
             policies: find withheld networks, also in rows of several networks.
             sketches_below: yield no other sketches than those of rows with fewer clients than this, and of withheld
-                networks. A decision about groups with fewer clients needs only these.
+                networks, and no measures. A decision about groups with fewer clients needs only these.
 
         Raises:
             DatabaseTooSlow: as `query` does.
@@ -114,14 +114,15 @@ class StatisticsRepository:
         sketches = Sketches.ALL if sketches_below is None else Sketches.OF_SMALL
         sql = compose(query, PUBLIC, sketches=sketches, policies=policies, cells=True)
         parameters = {**self.make_parameters(query, PUBLIC), "minimum": sketches_below}
-        yield from self._stream(query.cube, self._database.prepare(sql), parameters)
+        measures = len(query.cube.measures) if sketches_below is None else 0
+        yield from self._stream(query.cube, self._database.prepare(sql), parameters, measures)
 
-    def _stream(self, cube: Cube, sql: str, parameters: dict[str, Any]) -> Iterator[Statistic]:
+    def _stream(self, cube: Cube, sql: str, parameters: dict[str, Any], measures: int) -> Iterator[Statistic]:
         with self._connect() as connection:
             if self.connection is None:
                 self._database.limit_time(connection, _ANSWER_SECONDS)
             for row in self._database.stream(connection, sql, parameters):
-                yield _make_statistic(cube, row)
+                yield _make_statistic(row, len(cube.keys), measures)
 
     def prepare(
         self, query: StatisticsQuery, viewer: Viewer, *, sketches: bool, policies: bool = False
@@ -155,13 +156,13 @@ def _make_version(revision: str, times: Iterable[Any]) -> DataVersion:
     return DataVersion(revision, max(parse_time(time) for time in times if time is not None))
 
 
-def _make_statistic(cube: Cube, row: tuple[Any, ...]) -> Statistic:
-    """Return a row from its columns, in the order of the query. Large sums are text or decimal numbers."""
-    end_of_keys, end_of_measures = len(cube.keys), len(cube.keys) + len(cube.measures)
+def _make_statistic(row: tuple[Any, ...], keys: int, measures: int) -> Statistic:
+    """Return a row from its columns: so many keys and measures, then the others. Large sums are text or decimal."""
+    end_of_measures = keys + measures
     clients, sketch, visible, authorized, has_withheld, last_month = row[end_of_measures:]
     return Statistic(
-        keys=tuple(row[:end_of_keys]),
-        measures=tuple(None if size is None else int(size) for size in row[end_of_keys:end_of_measures]),
+        keys=tuple(row[:keys]),
+        measures=tuple(None if size is None else int(size) for size in row[keys:end_of_measures]),
         clients=_round_up(clients),
         hll_clients=None if sketch is None else _decode_sketch(sketch),
         visible=bool(visible),

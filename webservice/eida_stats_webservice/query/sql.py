@@ -18,7 +18,10 @@ class Sketches(Enum):
     NONE = auto()
     ALL = auto()
     OF_SMALL = auto()
-    """Rows with fewer clients than the parameter `minimum`, and those of networks that are withheld."""
+    """Rows with fewer clients than the parameter `minimum`, and those of networks that are withheld.
+
+    Decisions about small groups need these. They need no measures, so none are selected.
+    """
 
 
 def find_table(query: StatisticsQuery, *, policies: bool) -> Table | None:
@@ -155,7 +158,7 @@ def _list_columns(
             f"CAST(NULL AS bigint) AS {measure.name}"
             if measure.name in table.lacks
             else f"{aggregate('sum', measure.column)} AS {measure.name}"
-            for measure in query.cube.measures
+            for measure in (() if sketches is Sketches.OF_SMALL else query.cube.measures)
         ),
         f"hll_cardinality({clients}) AS clients",
         f"{sketch[sketches]} AS hll_clients",
