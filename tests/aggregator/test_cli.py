@@ -317,8 +317,9 @@ def test_memory_does_not_grow_with_the_log(repeated: Callable[[bytes, int], byte
         return kibibytes * 1024
 
     assert len(part) * 10 > 3 * 7.5e6  # more than the bound, were it kept
-    # To find repeated lines takes some memory in both.
-    assert peak(15) - peak(5) < 7.5e6
+    # To find repeated lines takes some memory in both. If processes wait for a core, the first one may have more of
+    # their results at once. A log that is kept shows in each run.
+    assert any(peak(15) - peak(5) < 7.5e6 for _ in range(3))
 
 
 # Networks
