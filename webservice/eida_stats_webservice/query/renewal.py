@@ -64,7 +64,7 @@ class Renewal:
         today = datetime.datetime.now(tz=datetime.UTC).date()
         version = self._usage.find_version_of_decisions(today)
         if version != self._seen:
-            # Payloads often arrive one after another.
+            # More changes may follow, since payloads often arrive one after another.
             self._seen = version
             return
         for one in used:

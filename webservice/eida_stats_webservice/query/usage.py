@@ -51,7 +51,7 @@ class Usage:
         self._settings = settings
         self._find_answer = find_answer
         self._decisions = decisions
-        # Those of a snapshot.
+        # Only while it answers from a snapshot.
         self._find_decision: FindDecision | None = None
 
     def check_kept(self, query: StatisticsQuery) -> None:
@@ -158,6 +158,16 @@ class Usage:
         """Return whether a public answer lacks small groups of clients and open months."""
         return self._settings.min_clients > 0 and suppression.divides_clients(query)
 
+    def find_version_of_decisions(self, today: datetime.date) -> DataVersion:
+        """Return the version of the data on which decisions depend."""
+        return self._statistics.find_version_before(self._find_first_open_month(today))
+
+    def make_decision(self, used: Used, today: datetime.date) -> None:
+        """Make a decision about the present state of the database, unless it is kept."""
+        with self._open_snapshot(self._find_first_open_month(today), by_query=False) as source:
+            if source._find_decision is not None:
+                source._find_decision(used.key, used.kind, used.make)
+
     def _suppress(
         self, query: StatisticsQuery, first_open: datetime.date, *, policies: bool
     ) -> Generator[Statistic]:
@@ -184,16 +194,6 @@ class Usage:
             finally:
                 # It refers to the source, which would stay in memory until garbage is collected.
                 source._find_decision = None
-
-    def find_version_of_decisions(self, today: datetime.date) -> DataVersion:
-        """Return the version of the data on which decisions depend."""
-        return self._statistics.find_version_before(self._find_first_open_month(today))
-
-    def make_decision(self, used: Used, today: datetime.date) -> None:
-        """Make a decision about the present state of the database, unless it is kept."""
-        with self._open_snapshot(self._find_first_open_month(today), by_query=False) as source:
-            if source._find_decision is not None:
-                source._find_decision(used.key, used.kind, used.make)
 
     def _find_first_open_month(self, today: datetime.date) -> datetime.date:
         return closed_months.find_first_open_month(today, self._settings.closed_after_days)
