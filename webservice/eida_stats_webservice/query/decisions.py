@@ -8,13 +8,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from eida_stats_webservice.query.answer_cache import AnswerCache
 from eida_stats_webservice.query.model import DataVersion
-
-if TYPE_CHECKING:
-    from eida_stats_webservice.query.usage import Usage
 
 _Made = TypeVar("_Made")
 
@@ -25,13 +22,13 @@ _MAX_REMEMBERED = 16
 class FindDecision(Protocol):
     """Returns a decision about one version of the data: the one that was kept, or a new one."""
 
-    def __call__(self, key: Hashable, kind: type[_Made], make: Callable[["Usage"], _Made], /) -> _Made:
+    def __call__(self, key: Hashable, kind: type[_Made], make: Callable[[Any], _Made], /) -> _Made:
         """Return a decision.
 
         Args:
             key: all on which the decision depends besides the data.
             kind: the type of the decision.
-            make: returns the decision from a source of the data. It must not refer to one itself.
+            make: returns the decision. It gets its source, and must not refer to one itself.
         """
 
 
@@ -42,14 +39,14 @@ class Used:
     Attributes:
         key: all on which it depends besides the data.
         kind: its type.
-        make: returns it from a source of the data.
+        make: returns it from its source.
         version: the version of the data for which it was last made, or could not be.
         at: the time of the last query, in seconds of the monotonic clock.
     """
 
     key: Hashable
     kind: type[Any]
-    make: Callable[["Usage"], Any]
+    make: Callable[[Any], Any]
     version: DataVersion
     at: float
 
@@ -66,17 +63,17 @@ class Decisions:
         """Return the number of decisions."""
         return len(self._kept)
 
-    def at(self, version: DataVersion, source: "Usage", *, by_query: bool = True) -> FindDecision:
+    def at(self, version: DataVersion, source: Any, *, by_query: bool = True) -> FindDecision:
         """Return a function that finds decisions about a version of the data, or makes them.
 
         Args:
             version: the version.
-            source: a source of the data in this version.
+            source: what decisions are made from; it has the data of this version.
             by_query: whether a query uses the decisions.
         """
         find_or_make = self._kept.at(version)
 
-        def find(key: Hashable, kind: type[_Made], make: Callable[["Usage"], _Made], /) -> _Made:
+        def find(key: Hashable, kind: type[_Made], make: Callable[[Any], _Made], /) -> _Made:
             self._note(Used(key, kind, make, version, time.monotonic()), by_query=by_query)
             return find_or_make(key, kind, lambda: make(source))
 
