@@ -1,13 +1,15 @@
 """Work of a process between requests. The server starts it, so that an application in a test has none."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from flask import Flask
+if TYPE_CHECKING:
+    from flask import Flask
 
 _STARTERS = "eida_background"
 
 
-def register(app: Flask, start: Callable[[], None]) -> None:
+def register(app: "Flask", start: Callable[[], None]) -> None:
     """Let the server call a function once in each of its processes."""
     app.extensions.setdefault(_STARTERS, []).append(start)
 
