@@ -139,7 +139,7 @@ def test_only_recent_decisions_are_renewed(answers: Answers) -> None:
     answers.renew()
     answers.renew()
     after = answers.decisions.list_used(3600)
-    assert [one.at for one in after] == [one.at for one in before]
+    assert [one.queried_at for one in after] == [one.queried_at for one in before]
     assert [one.version for one in after] != [one.version for one in before]
 
 

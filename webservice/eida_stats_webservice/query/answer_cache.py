@@ -68,8 +68,8 @@ class AnswerCache:
     def at(self, version: DataVersion) -> FindAnswer:
         """Return a function that finds or makes answers of a version, which all come from one snapshot.
 
-        It decodes each answer once, so it should not live longer than a request. Answers of the version before are
-        dropped, also those that are made later.
+        It decodes each answer once, so it should not live longer than a request. Answers of another version are
+        dropped, also those that are still being made.
         """
         with self._lock:
             if version != self._version:

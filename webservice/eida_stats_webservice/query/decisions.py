@@ -15,7 +15,7 @@ from eida_stats_webservice.query.model import DataVersion
 
 _Made = TypeVar("_Made")
 
-# A page needs a few. Each takes up to a second of a core.
+# A page needs a few. To make one again takes up to a second of a core.
 _MAX_REMEMBERED = 16
 
 
@@ -28,7 +28,7 @@ class FindDecision(Protocol):
         Args:
             key: all on which the decision depends besides the data.
             kind: the type of the decision.
-            make: returns the decision. It gets its source, and must not refer to one itself.
+            make: returns the decision from a source of the data. It may be called later with another source.
         """
 
 
@@ -39,16 +39,16 @@ class Used:
     Attributes:
         key: all on which it depends besides the data.
         kind: its type.
-        make: returns it from its source.
+        make: returns it from a source of the data.
         version: the version of the data for which it was last made, or could not be.
-        at: the time of the last query, in seconds of the monotonic clock.
+        queried_at: the time of the last query, in seconds of the monotonic clock.
     """
 
     key: Hashable
     kind: type[Any]
     make: Callable[[Any], Any]
     version: DataVersion
-    at: float
+    queried_at: float
 
 
 class Decisions:
@@ -68,7 +68,7 @@ class Decisions:
 
         Args:
             version: the version.
-            source: what decisions are made from; it has the data of this version.
+            source: passed to the functions that make decisions; it has the data of this version.
             by_query: whether a query uses the decisions.
         """
         find_or_make = self._kept.at(version)
@@ -83,7 +83,7 @@ class Decisions:
         """Return the decisions that queries have used in the last seconds, the last one first."""
         since = time.monotonic() - seconds
         with self._lock:
-            return [used for used in reversed(self._used.values()) if used.at >= since]
+            return [used for used in reversed(self._used.values()) if used.queried_at >= since]
 
     def _note(self, used: Used, *, by_query: bool) -> None:
         with self._lock:

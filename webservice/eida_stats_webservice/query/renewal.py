@@ -12,7 +12,7 @@ from eida_stats_webservice.query.usage import Usage
 from eida_stats_webservice.web.hooks import Throttle
 
 _CHECK_SECONDS = 2.0
-# Decisions that no query has used for so long are left to the next one.
+# A decision that no query has used for so long is left to the next query that needs it.
 _USED_SECONDS = 3600
 # Renewals take at most a tenth of a core, even if closed months change all the time.
 _SHARE_OF_CORE = 0.1
@@ -34,7 +34,7 @@ class Renewal:
         self._seen: DataVersion | None = None
 
     def start(self) -> None:
-        """Check in a thread, again and again."""
+        """Renew decisions in a thread, until the process ends."""
         # A daemon: it must not keep the process alive.
         threading.Thread(target=self._run, daemon=True).start()
 

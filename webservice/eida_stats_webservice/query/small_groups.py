@@ -37,6 +37,7 @@ def find_suppressed(
         return np.zeros(0, dtype=bool)
     table = _Cells(cells, minimum, restricted)
     totals = list(_list_totals(cells, query))
+    # Until a whole round has suppressed nothing.
     unchanged = 0
     for total in cycle(totals):
         unchanged = 0 if table.suppress_more(*total) else unchanged + 1
@@ -192,7 +193,7 @@ def _list_totals(cells: list[Statistic], query: StatisticsQuery) -> Iterator[tup
 
 
 def _group_by(keys: list[Key], number: int, characters: int | None = None) -> _Groups:
-    """Return the cells with the same value of one key, or the same first characters of it."""
+    """Return the groups of cells with the same value of one key, or the same first characters of it."""
     values = [key[number] for key in keys]
     # numpy would sort all of the texts.
     beginnings = {value: value[:characters] for value in dict.fromkeys(values)}
@@ -202,7 +203,7 @@ def _group_by(keys: list[Key], number: int, characters: int | None = None) -> _G
 
 
 def _divide(groups: _Groups, others: _Groups) -> _Groups:
-    """Return the cells that are in the same group of both."""
+    """Return the groups of cells that are together in both."""
     pairs = groups.of_cell * others.number + others.of_cell
     possible = groups.number * others.number
     if possible > _MOST_POSSIBLE * len(pairs):

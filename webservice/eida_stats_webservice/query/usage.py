@@ -240,17 +240,18 @@ class Usage:
     ) -> Generator[Statistic]:
         """Yield rows with the sketches that the client may have."""
         closed = closed_months.keep_closed_months(query, first_open)
+        finest = sketch_disclosure.make_finest(closed)
         suppressed: Collection[Key] = ()
         first_cell_day = None
         if self._settings.min_clients:
             with self._open_snapshot(first_open) as source:
                 suppressed = source._find_suppressed_keys(closed, is_public=is_public)
-                _, first_cell_day = source._find_finest(closed)
+                first_cell_day = source._statistics.find_first_day(finest)
         disclosure = Disclosure(
             min_clients=self._settings.min_clients,
             min_sketch_clients=self._settings.min_sketch_clients,
             first_open_month=first_open,
-            start=sketch_disclosure.make_finest(closed).start,
+            start=finest.start,
             suppressed=suppressed,
             first_cell_day=first_cell_day,
             is_public=is_public,
@@ -280,26 +281,26 @@ class Usage:
 
     def _select_suppressed_keys(self, closed: StatisticsQuery) -> set[Key]:
         """Return the keys of the rows in which a cell is suppressed, by the decision about all cells."""
-        finest, _ = self._find_finest(closed)
+        finest = self._find_finest(closed)
         withheld = self._find_suppressed_cells(finest).select_withheld(_get_networks(closed))
         return sketch_disclosure.list_answer_keys(withheld, closed, self._list_restricted(finest))
 
     def _decide_about_rows(self, closed: StatisticsQuery, *, is_public: bool) -> set[Key]:
         """Return the keys of the rows in which a cell is suppressed, by a decision for this query alone."""
-        finest, _ = self._find_finest(closed)
+        finest = self._find_finest(closed)
         minimum = self._settings.min_clients
         cells = self._statistics.query_cells(finest, sketches_below=minimum)
         restricted = self._list_restricted(finest) if is_public else ()
         return sketch_disclosure.find_suppressed_keys(cells, minimum, closed, restricted)
 
-    def _find_finest(self, closed: StatisticsQuery) -> tuple[StatisticsQuery, datetime.date | None]:
-        """Return the query for the cells of the rows of another one, and the first day whose cells are kept."""
+    def _find_finest(self, closed: StatisticsQuery) -> StatisticsQuery:
+        """Return the query for the cells of which the rows of another one consist, as far as cells are kept."""
         finest = sketch_disclosure.make_finest(closed)
         first_day = self._statistics.find_first_day(finest)
         if first_day is not None:
             # Earlier cells count no more, whether they are deleted yet or not.
             finest = msgspec.structs.replace(finest, start=max(finest.start, first_day))
-        return finest, first_day
+        return finest
 
     def _list_restricted(self, query: StatisticsQuery) -> set[tuple[str, str]]:
         """Return the restricted networks, if the query divides by networks."""
